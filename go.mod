@@ -1,0 +1,3 @@
+module github.com/ember-os/ember
+
+go 1.26

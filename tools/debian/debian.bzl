@@ -4,7 +4,7 @@ A lock is made by `bazel run //tools/debian:lock` from the .spec beside it. Both
 repository are filled by debian.sh, which also makes the private root behind ./bazelw.
 """
 
-_SCRIPT = Label("//tools/debian:debian.sh")
+DEBIAN_SH = Label("//tools/debian:debian.sh")
 
 def read_lock(text):
     """The packages of a lock: a list of structs of name, version, archive, path, size, sha256."""
@@ -18,7 +18,7 @@ def read_lock(text):
 def run_debian_sh(ctx, *args):
     """Runs debian.sh and fails with its message; its warnings are shown."""
     result = ctx.execute(
-        ["bash", ctx.path(_SCRIPT)] + list(args),
+        ["bash", ctx.path(DEBIAN_SH)] + list(args),
         environment = {"EMBER_LOCKED": ctx.getenv("EMBER_LOCKED") or ""},
         timeout = 3600,
     )
@@ -66,7 +66,7 @@ def sum_sizes(debs):
 def _debian_root_impl(ctx):
     # Known before the downloads: a change of either starts over instead of failing half-way.
     lock = ctx.path(ctx.attr.lock)
-    marker = ctx.read(lock) + ctx.read(_SCRIPT)
+    marker = ctx.read(lock) + ctx.read(DEBIAN_SH)
     fetch_debs(ctx, lock, "debs")
     ctx.report_progress("unpacking")
     run_debian_sh(ctx, "unpack", lock, "debs", "root")
@@ -89,7 +89,7 @@ def _debian_packages_impl(ctx):
     lock = ctx.path(ctx.attr.lock)
     names = []
     for d in fetch_debs(ctx, lock, "debs"):
-        result = ctx.execute(["bash", "-euc", 'bash "$0" data "debs/$1.deb" >"$2.tar"', ctx.path(_SCRIPT), d.sha256, d.name])
+        result = ctx.execute(["bash", "-euc", 'bash "$0" data "debs/$1.deb" >"$2.tar"', ctx.path(DEBIAN_SH), d.sha256, d.name])
         if result.return_code:
             fail("unpacking {}: {}".format(d.name, result.stderr))
         names.append(d.name)

@@ -37,7 +37,8 @@ func New() *Reaper {
 func (r *Reaper) Run(ctx context.Context) {
 	defer signal.Stop(r.sigchld)
 	for {
-		r.reap()
+		for r.reap() {
+		}
 		select {
 		case <-r.sigchld:
 		case <-ctx.Done():
@@ -107,27 +108,23 @@ func (r *Reaper) WaitAll(ctx context.Context) error {
 	}
 }
 
-// reap takes every child that has ended. One SIGCHLD may stand for many.
-func (r *Reaper) reap() {
-	for {
-		r.mu.Lock()
-		var status syscall.WaitStatus
-		pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
-		switch {
-		case err == syscall.EINTR:
-		case pid <= 0:
-			r.setAlone(err == syscall.ECHILD)
-			r.mu.Unlock()
-			return
-		default:
-			if p := r.started[pid]; p != nil {
-				delete(r.started, pid)
-				p.status = status
-				close(p.done)
-			}
-		}
-		r.mu.Unlock()
+// reap takes a child that has ended, and tells whether there may be more: one
+// SIGCHLD may stand for many.
+func (r *Reaper) reap() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var status syscall.WaitStatus
+	pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
+	if pid <= 0 {
+		r.setAlone(err == syscall.ECHILD)
+		return err == syscall.EINTR
 	}
+	if p := r.started[pid]; p != nil {
+		delete(r.started, pid)
+		p.status = status
+		close(p.done)
+	}
+	return true
 }
 
 // setAlone opens or closes the alone channel; mu is held.

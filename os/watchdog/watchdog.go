@@ -47,8 +47,11 @@ func Arm(path string, timeout time.Duration) (*Watchdog, error) {
 	// The driver rounds the timeout or refuses it; what counts is what it says then.
 	_ = unix.IoctlSetPointerInt(fd, unix.WDIOC_SETTIMEOUT, int(timeout/time.Second))
 	seconds, err := unix.IoctlGetInt(fd, unix.WDIOC_GETTIMEOUT)
-	if err != nil || seconds <= 0 {
-		return nil, errors.Join(fmt.Errorf("asking the watchdog for its timeout: %d seconds, %w", seconds, err), w.Disarm())
+	if err == nil && seconds <= 0 {
+		err = fmt.Errorf("it says %d seconds", seconds)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("asking the watchdog for its timeout: %w", err), w.Disarm())
 	}
 	w.Timeout = time.Duration(seconds) * time.Second
 	return w, nil

@@ -1,0 +1,118 @@
+package pid1
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/ember-os/ember/os/console"
+	"github.com/ember-os/ember/os/power"
+	"github.com/ember-os/ember/os/shell"
+	"github.com/ember-os/ember/os/stage"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	grace      = 10 * time.Second // for processes to end
+	flushLimit = 2 * time.Second  // for the consoles to print the last lines
+	stopLimit  = 45 * time.Second // for everything, disks included
+)
+
+// fail is the end of a bring-up that failed. The first request ends the wait.
+func (s *system) fail(ctx context.Context, err error) {
+	if s.console.Ports() == nil {
+		s.openConsoles(console.Names(nil))
+	}
+	shells := s.config.Debug.Shell && unix.Access(shell.Path, unix.X_OK) == nil
+	next := fmt.Sprintf("reboot in %v", delay)
+	if shells {
+		next = "shells on all consoles, until one of them says reboot"
+	}
+	step := ""
+	if failed, ok := err.(*stepError); ok {
+		step = failed.stage
+	}
+	stage.Print(&s.console, stage.Failed, stage.Field{Key: "step", Value: step},
+		stage.Field{Key: "error", Value: err.Error()}, stage.Field{Key: "next", Value: next})
+	if shells {
+		s.startShells(ctx)
+		return
+	}
+	s.rebootSoon("bring-up failed")
+}
+
+// onPanic, deferred, is the end of a goroutine with a bug, and of the machine.
+func (s *system) onPanic() {
+	if bug := recover(); bug != nil {
+		s.tellPanic(bug)
+		s.rebootSoon("init panicked")
+	}
+}
+
+// onPanicOfRun is onPanic for the goroutine that would take the request.
+func (s *system) onPanicOfRun() {
+	if bug := recover(); bug != nil {
+		s.tellPanic(bug)
+		s.countDown()
+		s.force(power.Reboot)
+	}
+}
+
+func (s *system) tellPanic(bug any) {
+	fmt.Fprintf(&s.console, "panic: %v\n%s", bug, debug.Stack())
+	stage.Print(&s.console, stage.Panic, stage.Field{Key: "error", Value: fmt.Sprint(bug)},
+		stage.Field{Key: "next", Value: fmt.Sprintf("reboot in %v", delay)})
+	if s.console.Ports() == nil {
+		s.openConsoles(console.Names(nil))
+	}
+}
+
+// rebootSoon asks for a reboot after the delay.
+func (s *system) rebootSoon(reason string) {
+	s.countDown()
+	s.requests <- power.Request{Action: power.Reboot, Reason: reason}
+}
+
+func (s *system) countDown() {
+	for left := delay; left > 0; left -= time.Second {
+		s.say("reboot in %v", left)
+		time.Sleep(time.Second)
+	}
+}
+
+// stop stops the machine in order, or by force if that takes too long. The
+// watchdog stays armed, except for a machine that is to stand still.
+func (s *system) stop(r power.Request) {
+	stage.Print(&s.console, stage.Stopping,
+		stage.Field{Key: "action", Value: r.Action.String()}, stage.Field{Key: "reason", Value: r.Reason})
+	s.spawn(func() {
+		time.Sleep(stopLimit)
+		s.say("stopping takes longer than %v: forced", stopLimit)
+		s.force(r.Action)
+	})
+	s.warn("some processes had no time to save their work", power.Terminate(context.Background(), s.reaper, grace))
+	s.warn("some filesystems were in use", power.Unmount())
+	if r.Action == power.Halt && s.watchdog != nil {
+		s.warn("the watchdog will reset the machine", s.watchdog.Disarm())
+	}
+	s.force(r.Action)
+}
+
+// force stops the machine after no more than printing what is left to print.
+func (s *system) force(action power.Action) {
+	stage.Print(&s.console, stage.Stopped, stage.Field{Key: "action", Value: action.String()})
+	s.flush()
+	for _, a := range []power.Action{action, power.Reboot} {
+		s.say("%v", a.Now())
+		s.flush()
+	}
+	os.Exit(1) // the kernel panics, and reboots because of setKernelPanic
+}
+
+func (s *system) flush() {
+	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
+	defer cancel()
+	s.console.Flush(ctx) // those that cannot print it cannot be told
+}

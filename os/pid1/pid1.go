@@ -1,0 +1,154 @@
+// Package pid1 is the machine's first process: it brings the system up in steps,
+// then waits until the machine is asked to stop, and stops it.
+//
+// It never stops in silence. A step that fails and a bug in init are shown on
+// every console with what happens next, which is a reboot after a delay, or shells
+// to look around with if ember.debug=shell asks for them. If even this program
+// ends, the kernel panics and reboots after the same delay.
+package pid1
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/ember-os/ember/os/cmdline"
+	"github.com/ember-os/ember/os/console"
+	"github.com/ember-os/ember/os/power"
+	"github.com/ember-os/ember/os/reaper"
+	"github.com/ember-os/ember/os/rootfs"
+	"github.com/ember-os/ember/os/stage"
+	"github.com/ember-os/ember/os/version"
+	"github.com/ember-os/ember/os/watchdog"
+	"golang.org/x/sys/unix"
+)
+
+// system is what the steps share. The steps run one after the other in one
+// goroutine, which alone may use the fields of the second group.
+type system struct {
+	steps    []step
+	devices  string // where devices are: /dev
+	console  console.Console
+	level    slog.LevelVar
+	log      *slog.Logger
+	reaper   *reaper.Reaper
+	requests chan power.Request // the first one ends run
+
+	config   cmdline.Config
+	root     *rootfs.Clone
+	shells   bool // are running
+	watchdog *watchdog.Watchdog
+}
+
+func newSystem(steps []step) *system {
+	s := &system{steps: steps, devices: "/dev", reaper: reaper.New(), requests: make(chan power.Request)}
+	s.log = newLog(&s.console, &s.level)
+	return s
+}
+
+// Run is PID 1. It never returns.
+func Run() {
+	signals := power.Signals()
+	// The kernel makes variables of parameters it does not know, some of which are
+	// secrets that no child has to know.
+	os.Clearenv()
+	s := newSystem(bringUp)
+	defer s.onPanicOfRun()
+	stage.Print(&s.console, stage.Start, s.identity()...)
+
+	ctx, cancel := context.WithCancel(context.Background())
+	s.spawn(func() { s.reaper.Run(context.Background()) })
+	s.spawn(func() { power.Listen(context.Background(), signals, s.requests) })
+	request := s.run(ctx)
+	cancel()
+	s.stop(request)
+}
+
+// run brings the system up and returns why it has to go down again.
+func (s *system) run(ctx context.Context) power.Request {
+	s.spawn(func() {
+		if err := s.bringUp(ctx); err != nil {
+			s.fail(ctx, err)
+		}
+	})
+	return <-s.requests
+}
+
+// bringUp does the steps up to the first that fails.
+func (s *system) bringUp(ctx context.Context) error {
+	for _, step := range s.steps {
+		fields, err := step.do(s, ctx)
+		if err != nil {
+			return &stepError{step.stage, err}
+		}
+		stage.Print(&s.console, step.stage, fields...)
+	}
+	stage.Print(&s.console, stage.Ready)
+	return nil
+}
+
+// stepError says which step failed.
+type stepError struct {
+	stage string
+	err   error
+}
+
+func (e *stepError) Error() string { return e.err.Error() }
+
+func (s *system) identity() []stage.Field {
+	var uts unix.Utsname
+	if err := unix.Uname(&uts); err != nil {
+		panic(err) // cannot happen
+	}
+	return []stage.Field{
+		{Key: "version", Value: version.Version},
+		{Key: "kernel", Value: unix.ByteSliceToString(uts.Release[:])},
+	}
+}
+
+// openConsoles has the console write to all consoles from now on.
+func (s *system) openConsoles(names []string) []error {
+	errs := s.console.Open(s.devices, names)
+	for _, port := range s.console.Ports() {
+		s.spawn(func() { port.Run(context.Background()) })
+	}
+	return errs
+}
+
+// spawn runs f in a goroutine of its own. No other goroutine may be started in
+// PID 1: a panic that nobody catches takes the machine down without a word.
+func (s *system) spawn(f func()) {
+	go func() {
+		defer s.onPanic()
+		f()
+	}()
+}
+
+// say prints a line for people.
+func (s *system) say(format string, args ...any) {
+	fmt.Fprintf(&s.console, "ember: "+format+"\n", args...)
+}
+
+// newLog logs to the console with the time of stage lines.
+func newLog(c *console.Console, level slog.Leveler) *slog.Logger {
+	seconds := func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.String("t", fmt.Sprintf("%.3f", stage.Now().Seconds()))
+		}
+		return a
+	}
+	return slog.New(slog.NewTextHandler(prefixed{c}, &slog.HandlerOptions{Level: level, ReplaceAttr: seconds}))
+}
+
+// prefixed marks each log line as ours, among the kernel's.
+type prefixed struct{ console *console.Console }
+
+func (p prefixed) Write(line []byte) (int, error) {
+	p.console.Write(append([]byte("ember: "), line...))
+	return len(line), nil
+}
+
+// delay is the time to read a message before the machine reboots.
+const delay = 10 * time.Second

@@ -94,7 +94,7 @@ func (f field) set(text string) error {
 	case *int64:
 		*v, err = strconv.ParseInt(text, 10, 64)
 	case *[]string:
-		*v = append(*v, text)
+		*v = append(*v, strings.Fields(text)...)
 	}
 	return err
 }

@@ -1,0 +1,172 @@
+// Package initrd makes an initramfs of a file tree: archives in the newc format
+// of Linux (Documentation/driver-api/early-userspace/buffer-format.rst), which
+// the kernel unpacks one after the other.
+//
+// A tree becomes two archives. The first holds what changes with every build of
+// some packages: their files, /init, the records of how the image was composed,
+// and the manifest of both archives. The second holds the rest; its bytes depend
+// on no file of those packages, so it need not be packed again. A directory that
+// both need is in both. The first comes first in the initrd, so that a truncated
+// one still starts and can say what is missing.
+//
+// The archives are functions of the tree: sorted by path, inode numbers counted
+// from 1, no times. Extended attributes, which newc has no place for, are in the
+// manifest. The tree's root directory is not in an archive.
+package initrd
+
+import (
+	"bytes"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/ember-os/ember/os/manifest"
+	"github.com/ember-os/ember/tools/apk"
+	"github.com/ember-os/ember/tools/initrd/tree"
+)
+
+// initPath is what the kernel runs of an initramfs.
+const initPath = "init"
+
+// records are apko's notes on the image, which change with any package.
+var records = []string{"usr/lib/apk/db", "lib/apk/db", "etc/apk", "etc/apko.json"}
+
+// Split puts the manifest into the tree and divides it into the entries of the
+// first archive, which the named packages own, and those of the second.
+func Split(t *tree.Tree, packages []string) (first, rest []tree.Entry, err error) {
+	if _, ok := t.Resolve(initPath); !ok {
+		return nil, nil, fmt.Errorf("the image has no /%s, without which a kernel does not start an initrd", initPath)
+	}
+	owners, err := readOwners(t, packages)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := addManifest(t); err != nil {
+		return nil, nil, err
+	}
+	s := split{owners: owners, entries: t.Entries(), inFirst: map[string]bool{}, inRest: map[string]bool{}}
+	s.mark()
+	for _, e := range s.entries {
+		if s.inFirst[e.Path] {
+			first = append(first, e)
+		}
+		if s.inRest[e.Path] {
+			rest = append(rest, e)
+		}
+	}
+	return first, rest, checkHardLinks(first, rest)
+}
+
+func addManifest(t *tree.Tree) error {
+	file := &tree.Inode{Mode: manifestMode}
+	if err := t.Add(manifest.Path, file); err != nil {
+		return err
+	}
+	var entries []manifest.Entry
+	for _, e := range t.Entries() {
+		if e.Inode == file {
+			continue
+		}
+		entries = append(entries, manifest.Entry{
+			Path: e.Path, Mode: e.Mode, UID: int(e.UID), GID: int(e.GID), Size: int64(len(e.Data)),
+			Major: e.Major, Minor: e.Minor, Target: e.Target, Xattrs: e.Xattrs,
+		})
+	}
+	var b bytes.Buffer
+	if err := manifest.Write(&b, entries); err != nil {
+		return err
+	}
+	file.Data = b.Bytes()
+	return nil
+}
+
+// owner says what kinds of packages a path belongs to.
+type owner struct{ first, rest bool }
+
+func readOwners(t *tree.Tree, packages []string) (map[string]owner, error) {
+	db, ok := t.File(apk.InstalledPath)
+	if !ok {
+		return nil, fmt.Errorf("the image has no %s, which says whose files are whose", apk.InstalledPath)
+	}
+	installed, err := apk.ReadInstalled(bytes.NewReader(db.Data))
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range packages {
+		if !slices.ContainsFunc(installed, func(p apk.Installed) bool { return p.Name == name }) {
+			return nil, fmt.Errorf("package %s is not in the image", name)
+		}
+	}
+	owners := map[string]owner{}
+	for _, p := range installed {
+		for _, name := range p.Paths {
+			if at, ok := t.Resolve(name); ok {
+				o := owners[at]
+				if slices.Contains(packages, p.Name) {
+					o.first = true
+				} else {
+					o.rest = true
+				}
+				owners[at] = o
+			}
+		}
+	}
+	return owners, nil
+}
+
+// split marks which entries go where.
+type split struct {
+	owners          map[string]owner
+	entries         []tree.Entry // sorted by path
+	inFirst, inRest map[string]bool
+}
+
+func (s *split) mark() {
+	full := map[string]bool{} // directories with something in them
+	for _, e := range slices.Backward(s.entries) {
+		o := s.owners[e.Path]
+		switch {
+		case !e.IsDir():
+			o.first = o.first && !o.rest || e.Path == initPath || "/"+e.Path == manifest.Path || isRecord(e.Path)
+			o.rest = !o.first
+		case !full[e.Path] && !o.first:
+			o.rest = true // an empty directory that only the configuration asked for
+		}
+		full[path.Dir(e.Path)] = true
+		if o.first {
+			markUp(s.inFirst, e.Path)
+		}
+		if o.rest {
+			markUp(s.inRest, e.Path)
+		}
+	}
+}
+
+// markUp marks a path and the directories above it.
+func markUp(marks map[string]bool, p string) {
+	for ; p != "." && !marks[p]; p = path.Dir(p) {
+		marks[p] = true
+	}
+}
+
+func isRecord(p string) bool {
+	return slices.ContainsFunc(records, func(r string) bool { return p == r || strings.HasPrefix(p, r+"/") })
+}
+
+// checkHardLinks refuses a file with names in both archives: a link across
+// archives cannot be expressed.
+func checkHardLinks(first, rest []tree.Entry) error {
+	names := map[*tree.Inode]string{}
+	for _, e := range first {
+		if e.IsRegular() {
+			names[e.Inode] = e.Path
+		}
+	}
+	for _, e := range rest {
+		if name, ok := names[e.Inode]; ok && e.IsRegular() {
+			return fmt.Errorf("%s and %s are hard links to one file, but lie in two archives", name, e.Path)
+		}
+	}
+	return nil
+}

@@ -87,15 +87,16 @@ names its inputs: ten thousand files would make every action slow.""",
 
 def _debian_packages_impl(ctx):
     lock = ctx.path(ctx.attr.lock)
-    names = []
+    versions = {}
     for d in fetch_debs(ctx, lock, "debs"):
-        result = ctx.execute(["bash", "-euc", 'bash "$0" data "debs/$1.deb" >"$2.tar"', ctx.path(DEBIAN_SH), d.sha256, d.name])
+        deb = "debs/{}.deb".format(d.sha256)
+        versions[d.name] = run_debian_sh(ctx, "version", deb)
+        result = ctx.execute(["bash", "-euc", 'bash "$0" data "$1" >"$2"', ctx.path(DEBIAN_SH), deb, d.name + ".tar"])
         if result.return_code:
             fail("unpacking {}: {}".format(d.name, result.stderr))
-        names.append(d.name)
     ctx.delete("debs")
-    ctx.file("versions.bzl", "VERSIONS = " + json.encode_indent({d.name: d.version for d in read_lock(ctx.read(lock))}) + "\n")
-    ctx.file("BUILD.bazel", "exports_files({})\n".format([n + ".tar" for n in names]))
+    ctx.file("versions.bzl", "VERSIONS = " + json.encode_indent(versions) + "\n")
+    ctx.file("BUILD.bazel", "exports_files({})\n".format([name + ".tar" for name in versions]))
     return ctx.repo_metadata(reproducible = True) if hasattr(ctx, "repo_metadata") else None
 
 _debian_packages = repository_rule(

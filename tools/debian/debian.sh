@@ -6,6 +6,8 @@
 #   debian.sh fetch LOCK DEBS            downloads every package to DEBS/<sha256>.deb, checks it
 #   debian.sh newest LOCK DEBS NAME...   takes the suite's present version for packages gone from the mirror
 #   debian.sh unpack LOCK DEBS DEST      unpacks all of them into the new directory DEST
+#   debian.sh data DEB                   writes one package's files as a tar stream
+#   debian.sh version DEB                prints one package's version
 #
 # It needs bash, tar, sha256sum and either apt or curl; xz where there is no dpkg-deb. bazelw runs it before there is
 # a Bazel, repository rules run it afterwards: every tool root is made by this file. Anything that
@@ -24,8 +26,8 @@ mirror() {
   security=${EMBER_DEBIAN_SECURITY_MIRROR:-}
   if [[ -z $main ]] && have apt-get; then
     uris=$(apt-get update --print-uris 2>/dev/null | sed -n "s#^'\(.*\)/dists/\([^/]*\)/main/binary-.*#\1 \2#p") || true
-    main=$(awk '$1 ~ "/debian/*$" {print $1; exit}' <<<"$uris")
-    security=${security:-$(awk '$2 ~ "-security$" && $1 ~ "/debian-security/*$" {print $1; exit}' <<<"$uris")}
+    main=$(sed -n 's#^\(.*/debian\)/* .*#\1#p' <<<"$uris" | head -n 1)
+    security=${security:-$(sed -n 's#^\(.*/debian-security\)/* .*-security$#\1#p' <<<"$uris" | head -n 1)}
   fi
   [[ -n $main ]] || die "this machine's apt names no Debian mirror: set EMBER_DEBIAN_MIRROR to the address of one (a folder that holds dists/ and pool/), or install bazelisk and a Debian mirror address all the same for the compilers"
   main=${main%/}
@@ -130,26 +132,31 @@ newest() {
   private_apt "$scratch" "${suites[@]}"
   for name; do
     (cd "$scratch" && apt-get -qq download "$name" >log 2>&1) || die "downloading $name: $(tail -n 1 "$scratch/log")"
-    sha256=$(lines deb "$lock" | awk -v n="$name" '$1 == n {print $6}')
+    sha256=$(lines deb "$lock" | grep "^$name " | cut -d' ' -f6)
     echo "WARNING: $name: the locked version has left the mirror; taking $(basename "$scratch/$name"_*.deb), so the bytes of what is built may differ from others'; renew the lock with 'bazel run //tools/debian:lock'" >&2
     mv "$scratch/$name"_*.deb "$debs/$sha256.deb"
   done
 }
 
-# data DEB writes the package's files as a tar stream.
-data() {
-  if have dpkg-deb; then dpkg-deb --fsys-tarfile "$1"; return; fi
+# member DEB NAME writes the archive member NAME.tar.* (data, control), unpacked, as a tar stream.
+member() {
   local at=8 name size
-  while read -r name size < <(tail -c +$((at + 1)) "$1" | head -c 60 | awk '{print $1, $6}') && [[ -n $name ]]; do
+  while read -r name _ _ _ _ size _ < <(tail -c +$((at + 1)) "$1" | head -c 60) && [[ -n $name ]]; do
     case $name in
-      data.tar.xz*) tail -c +$((at + 61)) "$1" | head -c "$size" | xz -dc; return ;;
-      data.tar.zst*) tail -c +$((at + 61)) "$1" | head -c "$size" | zstd -dc; return ;;
-      data.tar.gz*) tail -c +$((at + 61)) "$1" | head -c "$size" | gzip -dc; return ;;
+      "$2".tar.xz*) tail -c +$((at + 61)) "$1" | head -c "$size" | xz -dc; return ;;
+      "$2".tar.zst*) tail -c +$((at + 61)) "$1" | head -c "$size" | zstd -dc; return ;;
+      "$2".tar.gz*) tail -c +$((at + 61)) "$1" | head -c "$size" | gzip -dc; return ;;
     esac
     at=$((at + 60 + size + size % 2))
   done
   die "$1 is not a Debian package"
 }
+
+# data DEB writes the package's files as a tar stream.
+data() { if have dpkg-deb; then dpkg-deb --fsys-tarfile "$1"; else member "$1" data; fi; }
+
+# version DEB prints the package's version.
+version() { if have dpkg-deb; then dpkg-deb -f "$1" Version; else member "$1" control | tar -xO ./control | lines Version: /dev/stdin; fi; }
 
 unpack() {
   local lock=$1 debs=$2 dest=$3 list links name version archive path size sha256 target excludes=()
@@ -168,6 +175,6 @@ unpack() {
 }
 
 case ${1:-} in
-  mirror | lock | fetch | newest | unpack | data) "$@" ;;
+  mirror | lock | fetch | newest | unpack | data | version) "$@" ;;
   *) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 2 ;;
 esac

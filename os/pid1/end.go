@@ -21,18 +21,14 @@ const (
 )
 
 // fail is the end of a bring-up that failed. The first request ends the wait.
-func (s *system) fail(ctx context.Context, err error) {
+func (s *system) fail(ctx context.Context, step string, err error) {
 	if s.console.Ports() == nil {
 		s.openConsoles(console.Names(nil))
 	}
 	shells := s.config.Debug.Shell && unix.Access(shell.Path, unix.X_OK) == nil
-	next := fmt.Sprintf("reboot in %v", delay)
+	next := fmt.Sprintf("reboot in %v", s.delay)
 	if shells {
 		next = "shells on all consoles, until one of them says reboot"
-	}
-	step := ""
-	if failed, ok := err.(*stepError); ok {
-		step = failed.stage
 	}
 	stage.Print(&s.console, stage.Failed, stage.Field{Key: "step", Value: step},
 		stage.Field{Key: "error", Value: err.Error()}, stage.Field{Key: "next", Value: next})
@@ -63,7 +59,7 @@ func (s *system) onPanicOfRun() {
 func (s *system) tellPanic(bug any) {
 	fmt.Fprintf(&s.console, "panic: %v\n%s", bug, debug.Stack())
 	stage.Print(&s.console, stage.Panic, stage.Field{Key: "error", Value: fmt.Sprint(bug)},
-		stage.Field{Key: "next", Value: fmt.Sprintf("reboot in %v", delay)})
+		stage.Field{Key: "next", Value: fmt.Sprintf("reboot in %v", s.delay)})
 	if s.console.Ports() == nil {
 		s.openConsoles(console.Names(nil))
 	}
@@ -76,7 +72,7 @@ func (s *system) rebootSoon(reason string) {
 }
 
 func (s *system) countDown() {
-	for left := delay; left > 0; left -= time.Second {
+	for left := s.delay; left > 0; left -= time.Second {
 		s.say("reboot in %v", left)
 		time.Sleep(time.Second)
 	}

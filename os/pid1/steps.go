@@ -27,7 +27,7 @@ type step struct {
 	do    func(*system, context.Context) ([]stage.Field, error)
 }
 
-var bringUp = []step{
+var steps = []step{
 	{stage.Devices, (*system).mountDevices},
 	{stage.Cmdline, (*system).readCmdline},
 	{stage.Console, (*system).showConsole},
@@ -60,7 +60,7 @@ func (s *system) readCmdline(context.Context) ([]stage.Field, error) {
 	s.level.Set(config.Log)
 	s.warn("the kernel command line has a mistake", errs...)
 	if !config.Has("panic") {
-		s.warn("a kernel panic will stop the machine for good", setKernelPanic(delay))
+		s.warn("a kernel panic will stop the machine for good", setKernelPanic(s.delay))
 	}
 	return []stage.Field{
 		{Key: "log", Value: strings.ToLower(config.Log.String())},

@@ -9,9 +9,7 @@ import (
 
 	"github.com/ember-os/ember/os/console"
 	"github.com/ember-os/ember/os/power"
-	"github.com/ember-os/ember/os/shell"
 	"github.com/ember-os/ember/os/stage"
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -20,21 +18,21 @@ const (
 	stopLimit  = 45 * time.Second // for everything, disks included
 )
 
-// fail is the end of a bring-up that failed. The first request ends the wait.
+// fail is the end of a bring-up that failed: a reboot, unless there are shells that
+// wait for one to be asked for.
 func (s *system) fail(ctx context.Context, step string, err error) {
 	if s.console.Ports() == nil {
 		s.openConsoles(console.Names(nil))
 	}
-	shells := s.config.Debug.Shell && unix.Access(shell.Path, unix.X_OK) == nil
 	next := fmt.Sprintf("reboot in %v", s.delay)
-	if shells {
+	if s.config.Debug.Shell {
 		next = "shells on all consoles, until one of them says reboot"
 	}
 	stage.Print(&s.console, stage.Failed, stage.Field{Key: "step", Value: step},
 		stage.Field{Key: "error", Value: err.Error()}, stage.Field{Key: "next", Value: next})
-	if shells {
+	if s.config.Debug.Shell {
 		s.startShells(ctx)
-		return
+		s.shells.Wait()
 	}
 	s.rebootSoon("bring-up failed")
 }

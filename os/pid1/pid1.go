@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/ember-os/ember/os/cmdline"
@@ -39,7 +40,8 @@ type system struct {
 
 	config   cmdline.Config
 	root     *rootfs.Clone
-	shells   bool // are running
+	shells   sync.WaitGroup // of those that run
+	shellsOn []string       // the terminals they were started on
 	watchdog *watchdog.Watchdog
 }
 

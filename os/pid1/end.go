@@ -9,9 +9,7 @@ import (
 
 	"github.com/ember-os/ember/os/console"
 	"github.com/ember-os/ember/os/power"
-	"github.com/ember-os/ember/os/shell"
 	"github.com/ember-os/ember/os/stage"
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -20,25 +18,21 @@ const (
 	stopLimit  = 45 * time.Second // for everything, disks included
 )
 
-// fail is the end of a bring-up that failed. The first request ends the wait.
-func (s *system) fail(ctx context.Context, err error) {
+// fail is the end of a bring-up that failed: a reboot, unless there are shells that
+// wait for one to be asked for.
+func (s *system) fail(ctx context.Context, step string, err error) {
 	if s.console.Ports() == nil {
 		s.openConsoles(console.Names(nil))
 	}
-	shells := s.config.Debug.Shell && unix.Access(shell.Path, unix.X_OK) == nil
-	next := fmt.Sprintf("reboot in %v", delay)
-	if shells {
+	next := fmt.Sprintf("reboot in %v", s.delay)
+	if s.config.Debug.Shell {
 		next = "shells on all consoles, until one of them says reboot"
-	}
-	step := ""
-	if failed, ok := err.(*stepError); ok {
-		step = failed.stage
 	}
 	stage.Print(&s.console, stage.Failed, stage.Field{Key: "step", Value: step},
 		stage.Field{Key: "error", Value: err.Error()}, stage.Field{Key: "next", Value: next})
-	if shells {
+	if s.config.Debug.Shell {
 		s.startShells(ctx)
-		return
+		s.shells.Wait()
 	}
 	s.rebootSoon("bring-up failed")
 }
@@ -63,7 +57,7 @@ func (s *system) onPanicOfRun() {
 func (s *system) tellPanic(bug any) {
 	fmt.Fprintf(&s.console, "panic: %v\n%s", bug, debug.Stack())
 	stage.Print(&s.console, stage.Panic, stage.Field{Key: "error", Value: fmt.Sprint(bug)},
-		stage.Field{Key: "next", Value: fmt.Sprintf("reboot in %v", delay)})
+		stage.Field{Key: "next", Value: fmt.Sprintf("reboot in %v", s.delay)})
 	if s.console.Ports() == nil {
 		s.openConsoles(console.Names(nil))
 	}
@@ -76,7 +70,7 @@ func (s *system) rebootSoon(reason string) {
 }
 
 func (s *system) countDown() {
-	for left := delay; left > 0; left -= time.Second {
+	for left := s.delay; left > 0; left -= time.Second {
 		s.say("reboot in %v", left)
 		time.Sleep(time.Second)
 	}

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/ember-os/ember/os/cmdline"
@@ -29,7 +30,8 @@ import (
 // goroutine, which alone may use the fields of the second group.
 type system struct {
 	steps    []step
-	devices  string // where devices are: /dev
+	devices  string        // the directory: /dev
+	delay    time.Duration // before a reboot that nobody asked for, in whole seconds
 	console  console.Console
 	level    slog.LevelVar
 	log      *slog.Logger
@@ -38,12 +40,16 @@ type system struct {
 
 	config   cmdline.Config
 	root     *rootfs.Clone
-	shells   bool // are running
+	shells   sync.WaitGroup // of those that run
+	shellsOn []string       // the terminals they were started on
 	watchdog *watchdog.Watchdog
 }
 
+// delay is the time to read a message before the machine reboots.
+const delay = 10 * time.Second
+
 func newSystem(steps []step) *system {
-	s := &system{steps: steps, devices: "/dev", reaper: reaper.New(), requests: make(chan power.Request)}
+	s := &system{steps: steps, devices: "/dev", delay: delay, reaper: reaper.New(), requests: make(chan power.Request)}
 	s.log = newLog(&s.console, &s.level)
 	return s
 }
@@ -54,7 +60,7 @@ func Run() {
 	// The kernel makes variables of parameters it does not know, some of which are
 	// secrets that no child has to know.
 	os.Clearenv()
-	s := newSystem(bringUp)
+	s := newSystem(steps)
 	defer s.onPanicOfRun()
 	stage.Print(&s.console, stage.Start, s.identity()...)
 
@@ -68,34 +74,22 @@ func Run() {
 
 // run brings the system up and returns why it has to go down again.
 func (s *system) run(ctx context.Context) power.Request {
-	s.spawn(func() {
-		if err := s.bringUp(ctx); err != nil {
-			s.fail(ctx, err)
-		}
-	})
+	s.spawn(func() { s.bringUp(ctx) })
 	return <-s.requests
 }
 
 // bringUp does the steps up to the first that fails.
-func (s *system) bringUp(ctx context.Context) error {
+func (s *system) bringUp(ctx context.Context) {
 	for _, step := range s.steps {
 		fields, err := step.do(s, ctx)
 		if err != nil {
-			return &stepError{step.stage, err}
+			s.fail(ctx, step.stage, err)
+			return
 		}
 		stage.Print(&s.console, step.stage, fields...)
 	}
 	stage.Print(&s.console, stage.Ready)
-	return nil
 }
-
-// stepError says which step failed.
-type stepError struct {
-	stage string
-	err   error
-}
-
-func (e *stepError) Error() string { return e.err.Error() }
 
 func (s *system) identity() []stage.Field {
 	var uts unix.Utsname
@@ -149,6 +143,3 @@ func (p prefixed) Write(line []byte) (int, error) {
 	p.console.Write(append([]byte("ember: "), line...))
 	return len(line), nil
 }
-
-// delay is the time to read a message before the machine reboots.
-const delay = 10 * time.Second

@@ -27,7 +27,7 @@ type step struct {
 	do    func(*system, context.Context) ([]stage.Field, error)
 }
 
-var bringUp = []step{
+var steps = []step{
 	{stage.Devices, (*system).mountDevices},
 	{stage.Cmdline, (*system).readCmdline},
 	{stage.Console, (*system).showConsole},
@@ -60,7 +60,7 @@ func (s *system) readCmdline(context.Context) ([]stage.Field, error) {
 	s.level.Set(config.Log)
 	s.warn("the kernel command line has a mistake", errs...)
 	if !config.Has("panic") {
-		s.warn("a kernel panic will stop the machine for good", setKernelPanic(delay))
+		s.warn("a kernel panic will stop the machine for good", setKernelPanic(s.delay))
 	}
 	return []stage.Field{
 		{Key: "log", Value: strings.ToLower(config.Log.String())},
@@ -162,9 +162,8 @@ func (s *system) armWatchdog(context.Context) ([]stage.Field, error) {
 
 func (s *system) debug(ctx context.Context) ([]stage.Field, error) {
 	d := s.config.Debug
-	var names []string
 	if d.Shell {
-		names = s.startShells(ctx)
+		s.startShells(ctx)
 	}
 	if d.Fail {
 		return nil, errors.New("ember.debug=fail asked for this failure")
@@ -172,23 +171,24 @@ func (s *system) debug(ctx context.Context) ([]stage.Field, error) {
 	if d.Panic {
 		panic("ember.debug=panic asked for this panic")
 	}
-	return list("shells", names), nil
+	return list("shells", s.shellsOn), nil
 }
 
-// startShells starts a shell on every console, unless they run already, and
-// returns the terminals they are on.
-func (s *system) startShells(ctx context.Context) []string {
-	var names []string
+// startShells starts a shell on every console, unless it was done before.
+func (s *system) startShells(ctx context.Context) {
+	if s.shellsOn != nil {
+		return
+	}
+	sh := &shell.Shell{Path: shell.Path, Delay: shellDelay, Reaper: s.reaper}
 	for _, port := range s.console.Ports() {
 		name := console.Terminal(port.Name)
-		names = append(names, name)
-		if !s.shells {
-			sh := &shell.Shell{Path: shell.Path, Delay: shellDelay, Reaper: s.reaper, Log: s.log}
-			s.spawn(func() { sh.Run(ctx, filepath.Join(s.devices, name)) })
-		}
+		s.shellsOn = append(s.shellsOn, name)
+		s.shells.Add(1)
+		s.spawn(func() {
+			defer s.shells.Done()
+			s.warn("there is no debug shell on "+name, sh.Run(ctx, filepath.Join(s.devices, name)))
+		})
 	}
-	s.shells = true
-	return names
 }
 
 // warn reports errors that the boot survives, with their consequence. Nil ones are

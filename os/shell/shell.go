@@ -5,7 +5,6 @@ package shell
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"syscall"
 	"time"
 
@@ -21,7 +20,6 @@ type Shell struct {
 	Path   string        // the program, started as a login shell
 	Delay  time.Duration // before one that ended is followed by the next
 	Reaper *reaper.Reaper
-	Log    *slog.Logger
 }
 
 const banner = `
@@ -36,16 +34,17 @@ var environment = []string{
 	"PS1=ember:\\w# ",
 }
 
-// Run keeps a shell on the terminal with the given path until ctx ends. A shell
-// that cannot be started is reported and tried again.
-func (s *Shell) Run(ctx context.Context, terminal string) {
-	for ctx.Err() == nil {
-		if err := s.once(ctx, terminal); err != nil {
-			s.Log.Error("the debug shell did not start; trying again", "terminal", terminal, "in", s.Delay, "err", err)
+// Run keeps a shell on the terminal with the given path until ctx ends. The error
+// says why a shell could not be started.
+func (s *Shell) Run(ctx context.Context, terminal string) error {
+	for {
+		if err := s.once(ctx, terminal); err != nil || ctx.Err() != nil {
+			return err
 		}
 		select {
 		case <-time.After(s.Delay):
 		case <-ctx.Done():
+			return nil
 		}
 	}
 }
@@ -62,11 +61,10 @@ func (s *Shell) once(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := p.Wait(ctx); err == nil {
-		return nil
+	if _, err := p.Wait(ctx); err != nil {
+		// An interactive shell ignores SIGTERM; without its terminal it goes.
+		p.Signal(syscall.SIGHUP)
+		p.Signal(syscall.SIGCONT)
 	}
-	// An interactive shell ignores SIGTERM; without its terminal it goes.
-	p.Signal(syscall.SIGHUP)
-	p.Signal(syscall.SIGCONT)
 	return nil
 }

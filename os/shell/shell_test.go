@@ -2,10 +2,9 @@ package shell
 
 import (
 	"bufio"
-	"bytes"
 	"context"
+	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"strings"
 	"syscall"
@@ -52,10 +51,12 @@ func TestRun(t *testing.T) {
 	go r.Run(t.Context())
 	ctx, stop := context.WithCancel(t.Context())
 	stopped := make(chan struct{})
-	s := &Shell{Path: "/proc/self/exe", Reaper: r, Log: slog.New(slog.DiscardHandler)}
+	s := &Shell{Path: "/proc/self/exe", Reaper: r}
 	go func() {
 		defer close(stopped)
-		s.Run(ctx, path)
+		if err := s.Run(ctx, path); err != nil {
+			t.Error(err)
+		}
 	}()
 	await(t, out, "Ember: a root shell on "+path)
 	first := await(t, out, "pid ")
@@ -80,18 +81,11 @@ func TestNoShell(t *testing.T) {
 		return
 	}
 	_, path := nstest.Terminal(t)
-	var log bytes.Buffer
-	ctx, stop := context.WithCancel(t.Context())
-	s := &Shell{Path: "/nonexistent", Reaper: reaper.New(), Log: slog.New(slog.NewTextHandler(writer(func(p []byte) {
-		log.Write(p)
-		stop()
-	}), nil))}
-	s.Run(ctx, path)
-	if !strings.Contains(log.String(), "starting /nonexistent: no such file or directory") {
-		t.Errorf("logged %q", log.String())
+	s := &Shell{Path: "/nonexistent", Reaper: reaper.New()}
+	if err := s.Run(t.Context(), path); !errors.Is(err, syscall.ENOENT) {
+		t.Errorf("without a program: %v", err)
+	}
+	if err := s.Run(t.Context(), path+"0"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("without a terminal: %v", err)
 	}
 }
-
-type writer func([]byte)
-
-func (w writer) Write(p []byte) (int, error) { w(p); return len(p), nil }

@@ -1,0 +1,196 @@
+package pid1
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ember-os/ember/os/nstest"
+	"github.com/ember-os/ember/os/power"
+	"github.com/ember-os/ember/os/stage"
+)
+
+// testSystem has a file for its only console.
+func testSystem(t *testing.T, steps ...step) (s *system, console func() []stage.Line) {
+	t.Helper()
+	s = newSystem(steps)
+	s.delay = time.Second
+	s.devices = t.TempDir()
+	file := filepath.Join(s.devices, "console")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return s, func() []stage.Line {
+		t.Helper()
+		if s.console.Ports() == nil {
+			s.openConsoles(nil)
+		}
+		if err := s.console.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("console:\n%s", text)
+		var lines []stage.Line
+		for line := range strings.Lines(string(text)) {
+			if l, ok := stage.Parse(line); ok {
+				lines = append(lines, l)
+			}
+		}
+		return lines
+	}
+}
+
+func names(lines []stage.Line) []string {
+	var names []string
+	for _, l := range lines {
+		names = append(names, l.Name)
+	}
+	return names
+}
+
+func good(*system, context.Context) ([]stage.Field, error) {
+	return []stage.Field{{Key: "how", Value: "well"}}, nil
+}
+
+func TestBringUp(t *testing.T) {
+	s, console := testSystem(t, step{stage.Devices, good}, step{stage.Mounts, good})
+	want := power.Request{Action: power.Halt, Reason: "test"}
+	go func() { s.requests <- want }()
+	s.bringUp(t.Context())
+	if got := s.run(t.Context()); got != want {
+		t.Errorf("ended by %v", got)
+	}
+	lines := console()
+	if got := names(lines)[:3]; !slices.Equal(got, []string{stage.Devices, stage.Mounts, stage.Ready}) || lines[0].Get("how") != "well" {
+		t.Errorf("stages %q", got)
+	}
+}
+
+func TestFail(t *testing.T) {
+	t.Parallel()
+	broken := func(*system, context.Context) ([]stage.Field, error) { return nil, errors.New("it broke") }
+	s, console := testSystem(t, step{stage.Devices, good}, step{stage.Mounts, broken}, step{stage.Power, good})
+	if got, want := s.run(t.Context()), (power.Request{Action: power.Reboot, Reason: "bring-up failed"}); got != want {
+		t.Errorf("ended by %v, want %v", got, want)
+	}
+	lines := console()
+	if got := names(lines); !slices.Equal(got, []string{stage.Devices, stage.Failed}) {
+		t.Fatalf("stages %q", got)
+	}
+	if l := lines[1]; l.Get("step") != stage.Mounts || l.Get("error") != "it broke" || l.Get("next") != "reboot in 1s" {
+		t.Errorf("it says %v", l)
+	}
+}
+
+func TestPanic(t *testing.T) {
+	t.Parallel()
+	for name, do := range map[string]func(*system, context.Context) ([]stage.Field, error){
+		"in a step": func(*system, context.Context) ([]stage.Field, error) { panic("a bug") },
+		"in a goroutine": func(s *system, _ context.Context) ([]stage.Field, error) {
+			s.spawn(func() { panic("a bug") })
+			select {}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, console := testSystem(t, step{stage.Devices, do})
+			if got, want := s.run(t.Context()), (power.Request{Action: power.Reboot, Reason: "init panicked"}); got != want {
+				t.Errorf("ended by %v, want %v", got, want)
+			}
+			lines := console()
+			if len(lines) != 1 || lines[0].Name != stage.Panic || lines[0].Get("error") != "a bug" {
+				t.Errorf("stages %v", lines)
+			}
+			text, _ := os.ReadFile(filepath.Join(s.devices, "console"))
+			for _, want := range []string{"panic: a bug\n", "pid1_test.go", "ember: reboot in 1s\n"} {
+				if !strings.Contains(string(text), want) {
+					t.Errorf("the console does not show %q", want)
+				}
+			}
+		})
+	}
+}
+
+func TestRequestDuringDelay(t *testing.T) {
+	s, _ := testSystem(t, step{stage.Devices, func(*system, context.Context) ([]stage.Field, error) { return nil, errors.New("it broke") }})
+	s.delay = time.Hour
+	want := power.Request{Action: power.PowerOff, Reason: "test"}
+	go func() { s.requests <- want }()
+	if got := s.run(t.Context()); got != want {
+		t.Errorf("ended by %v", got)
+	}
+}
+
+// TestStop stops a PID namespace, which ends its PID 1 by a signal that tells how,
+// see reboot(2).
+func TestStop(t *testing.T) {
+	if end := os.Getenv("END"); end != "" {
+		s := newSystem(nil)
+		s.devices = t.TempDir()
+		s.openConsoles(nil)
+		s.spawn(func() { s.reaper.Run(t.Context()) })
+		if _, err := s.reaper.Start("/proc/self/exe", []string{"child"}, &syscall.ProcAttr{}); err != nil {
+			t.Fatal(err)
+		}
+		if end == "panic" {
+			s.delay = time.Second
+			defer s.onPanicOfRun()
+			panic("a bug")
+		}
+		s.stop(power.Request{Action: power.PowerOff, Reason: "test"})
+	}
+	for _, tt := range []struct {
+		end  string
+		want syscall.Signal
+		line string
+	}{
+		{"poweroff", syscall.SIGINT, "stage=stopped"},
+		{"panic", syscall.SIGHUP, `error="a bug" next="reboot in 1s"`},
+	} {
+		cmd := nstest.Command(t, syscall.CLONE_NEWPID|syscall.CLONE_NEWNS)
+		cmd.Env = append(cmd.Env, "END="+tt.end)
+		out, err := cmd.CombinedOutput()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != tt.want || !strings.Contains(string(out), tt.line) {
+			t.Errorf("%s: %v, want %v\n%s", tt.end, err, tt.want, out)
+		}
+	}
+}
+
+// TestMain is also a child that does nothing but wait for its end.
+func TestMain(m *testing.M) {
+	if os.Args[0] == "child" {
+		select {}
+	}
+	os.Exit(m.Run())
+}
+
+func TestLog(t *testing.T) {
+	s, _ := testSystem(t)
+	s.warn("it goes on", nil, fmt.Errorf("a reason"))
+	s.openConsoles(nil)
+	s.console.Flush(t.Context())
+	text, err := os.ReadFile(filepath.Join(s.devices, "console"))
+	if err != nil || !strings.HasPrefix(string(text), "ember: t=") || !strings.HasSuffix(string(text), " level=WARN msg=\"it goes on\" err=\"a reason\"\n") {
+		t.Errorf("logged %q, %v", text, err)
+	}
+}
+
+func TestSteps(t *testing.T) {
+	for i, s := range steps {
+		if slices.ContainsFunc(steps[:i], func(t step) bool { return t.stage == s.stage }) {
+			t.Errorf("stage %s is there twice", s.stage)
+		}
+	}
+}

@@ -11,12 +11,11 @@ import (
 // kernel needs as much memory to unpack it; zstd -19 uses the same.
 const DefaultWindow = 8 << 20
 
-// alignment is where the kernel looks for the next archive.
+// alignment is where the kernel sees an archive that is not compressed.
 const alignment = 4
 
-// Compress writes an archive as one zstd frame with a checksum, followed by
-// zero bytes up to a multiple of four. The window, in bytes, is a power of two
-// from 1 KiB to 128 MiB, the kernel's limit.
+// Compress writes an archive as one zstd frame with a checksum. The window, in
+// bytes, is a power of two from 1 KiB to 128 MiB, the kernel's limit.
 func Compress(w io.Writer, archive []byte, window int) error {
 	if window > 128<<20 {
 		return fmt.Errorf("compressing: the kernel takes no window over 128 MiB, not %d bytes", window)
@@ -29,20 +28,25 @@ func Compress(w io.Writer, archive []byte, window int) error {
 	if err != nil {
 		return fmt.Errorf("compressing: %w", err)
 	}
-	frame := z.EncodeAll(archive, nil)
-	return Join(w, frame)
+	if _, err := w.Write(z.EncodeAll(archive, nil)); err != nil {
+		return fmt.Errorf("compressing: %w", err)
+	}
+	return nil
 }
 
-// Join writes archives, compressed or not, one after the other as a kernel
-// takes them: each begins at a multiple of four.
+// Join writes archives one after the other as the kernel unpacks them. One that
+// is not compressed begins at a multiple of four, with zero bytes before it; no
+// others are added, since zstd's own tools do not pass over them.
 func Join(w io.Writer, archives ...[]byte) error {
+	length := 0
 	for _, a := range archives {
-		padding := make([]byte, -len(a)&(alignment-1))
-		for _, b := range [][]byte{a, padding} {
-			if _, err := w.Write(b); err != nil {
-				return fmt.Errorf("writing initrd: %w", err)
-			}
+		if len(a) > 0 && a[0] == '0' {
+			a = append(make([]byte, -length&(alignment-1)), a...)
 		}
+		if _, err := w.Write(a); err != nil {
+			return fmt.Errorf("joining archives: %w", err)
+		}
+		length += len(a)
 	}
 	return nil
 }

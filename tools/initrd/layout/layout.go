@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 )
 
 // maxDocument is the most a JSON document of a layout may hold.
@@ -139,13 +140,21 @@ func openImage(dir string, d descriptor, architecture string) (*Image, error) {
 	}
 	img := &Image{Architecture: config.Architecture}
 	for i, l := range manifest.Layers {
-		img.Layers = append(img.Layers, Layer{blob: blobPath(dir, l.Digest), descriptor: l, diffID: config.RootFS.DiffIDs[i]})
+		blob, err := blobPath(dir, l)
+		if err != nil {
+			return nil, err
+		}
+		img.Layers = append(img.Layers, Layer{blob: blob, descriptor: l, diffID: config.RootFS.DiffIDs[i]})
 	}
 	return img, nil
 }
 
-func blobPath(dir string, d digest) string {
-	return filepath.Join(dir, "blobs", "sha256", string(d[len("sha256:"):]))
+func blobPath(dir string, d descriptor) (string, error) {
+	name, ok := strings.CutPrefix(string(d.Digest), "sha256:")
+	if !ok {
+		return "", errors.New("a descriptor has no digest")
+	}
+	return filepath.Join(dir, "blobs", "sha256", name), nil
 }
 
 func readFile(path string, document any) error {
@@ -160,13 +169,14 @@ func readFile(path string, document any) error {
 }
 
 func readBlob(dir string, d descriptor, document any) error {
-	if d.Digest == "" {
-		return errors.New("a descriptor has no digest")
+	path, err := blobPath(dir, d)
+	if err != nil {
+		return err
 	}
 	if d.Size > maxDocument {
 		return fmt.Errorf("document %s has %d bytes, more than %d", d.Digest, d.Size, maxDocument)
 	}
-	data, err := os.ReadFile(blobPath(dir, d.Digest))
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}

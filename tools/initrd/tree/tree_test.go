@@ -101,7 +101,7 @@ func TestMerge(t *testing.T) {
 	}{
 		"one of each": {
 			[]string{"d ./\nd ./d/ 1777\nf d/f data 4755\nl d/s f\nh d/h d/f\nc null 1:3\np pipe"},
-			"d 41777\nd/f 104755 data\nd/h 104755 = d/f\nd/s 120644 -> f\nnull 20644 1:3\npipe 10644\n",
+			"d 41777\nd/f 104755 data\nd/h 104755 = d/f\nd/s 120777 -> f\nnull 20644 1:3\npipe 10644\n",
 		},
 		"parents are made": {
 			[]string{"f a//b/./c x"},
@@ -133,15 +133,15 @@ func TestMerge(t *testing.T) {
 		},
 		"symbolic link over directory": {
 			[]string{"f a/b x\nd t", "l a t\nf a/c y"},
-			"a 120644 -> t\nt 40755\nt/c 100644 y\n",
+			"a 120777 -> t\nt 40755\nt/c 100644 y\n",
 		},
 		"merged usr": {
 			[]string{"d usr/bin\nl bin usr/bin\nl usr/sbin bin\nl sbin /usr/sbin", "f bin/one x\nf sbin/two y\nf usr/sbin/sub/three z"},
-			"bin 120644 -> usr/bin\nsbin 120644 -> /usr/sbin\nusr 40755\nusr/bin 40755\nusr/bin/one 100644 x\nusr/bin/sub 40755\nusr/bin/sub/three 100644 z\nusr/bin/two 100644 y\nusr/sbin 120644 -> bin\n",
+			"bin 120777 -> usr/bin\nsbin 120777 -> /usr/sbin\nusr 40755\nusr/bin 40755\nusr/bin/one 100644 x\nusr/bin/sub 40755\nusr/bin/sub/three 100644 z\nusr/bin/two 100644 y\nusr/sbin 120777 -> bin\n",
 		},
 		"a link upwards stays inside": {
 			[]string{"d a/b\nd etc\nl a/b/up ../../../../etc", "f a/b/up/f x"},
-			"a 40755\na/b 40755\na/b/up 120644 -> ../../../../etc\netc 40755\netc/f 100644 x\n",
+			"a 40755\na/b 40755\na/b/up 120777 -> ../../../../etc\netc 40755\netc/f 100644 x\n",
 		},
 		"whiteout of a file": {
 			[]string{"f a/b x\nf a/c y", "w a/.wh.b"},
@@ -173,7 +173,7 @@ func TestMerge(t *testing.T) {
 		},
 		"whiteout through a symbolic link": {
 			[]string{"f usr/bin/x x\nf usr/bin/y y\nl bin usr/bin", "w bin/.wh.x"},
-			"bin 120644 -> usr/bin\nusr 40755\nusr/bin 40755\nusr/bin/y 100644 y\n",
+			"bin 120777 -> usr/bin\nusr 40755\nusr/bin 40755\nusr/bin/y 100644 y\n",
 		},
 		"whiteout of a symbolic link spares its target": {
 			[]string{"f t/x x\nl a t", "w .wh.a"},
@@ -213,15 +213,15 @@ func TestMerge(t *testing.T) {
 		},
 		"hard link through a symbolic link": {
 			[]string{"f usr/bin/x x\nl bin usr/bin\nh bin/y bin/x"},
-			"bin 120644 -> usr/bin\nusr 40755\nusr/bin 40755\nusr/bin/x 100644 x\nusr/bin/y 100644 = usr/bin/x\n",
+			"bin 120777 -> usr/bin\nusr 40755\nusr/bin 40755\nusr/bin/x 100644 x\nusr/bin/y 100644 = usr/bin/x\n",
 		},
 		"hard link to a symbolic link is a copy": {
 			[]string{"l a t\nh b a"},
-			"a 120644 -> t\nb 120644 -> t\n",
+			"a 120777 -> t\nb 120777 -> t\n",
 		},
 		"a name of 304 bytes": {
 			[]string{"f " + long + " x\nl link " + long},
-			"link 120644 -> " + long + "\n" + parents(long) + long + " 100644 x\n",
+			"link 120777 -> " + long + "\n" + parents(long) + long + " 100644 x\n",
 		},
 		"names that sort around the slash": {
 			[]string{"f a-b x\nf a/b y\nf a.b z\nf ab w"},

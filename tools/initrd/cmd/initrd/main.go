@@ -118,18 +118,15 @@ func join(out string, archives []string) error {
 	if out == "" || len(archives) == 0 {
 		return usageError("--out and archives are needed")
 	}
-	return create(out, func(w io.Writer) error {
-		for _, path := range archives {
-			data, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			if err := initrd.Join(w, data); err != nil {
-				return err
-			}
+	var all [][]byte
+	for _, path := range archives {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
 		}
-		return nil
-	})
+		all = append(all, data)
+	}
+	return create(out, func(w io.Writer) error { return initrd.Join(w, all...) })
 }
 
 // create writes a file, buffered.

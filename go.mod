@@ -3,7 +3,9 @@ module github.com/ember-os/ember
 go 1.26.0
 
 require (
+	github.com/bazelbuild/rules_go v0.63.0
 	github.com/cavaliergopher/cpio v1.0.1
+	github.com/google/go-tpm v0.9.8
 	github.com/klauspost/compress v1.20.3
 	golang.org/x/sys v0.49.0
 )

@@ -1,0 +1,95 @@
+package vm
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/ember-os/ember/tools/toolroot"
+)
+
+// Where QEMU finds its files. They are short, whatever the host's paths are: a
+// Unix socket's path has at most 107 characters.
+const (
+	insideDir    = "/vm" // Config.Dir
+	insideKernel = "/in/kernel"
+	insideInitrd = "/in/initrd"
+
+	qmpSocket    = "qmp.sock" // in Config.Dir, as are the next two
+	tpmSocket    = "tpm.sock"
+	firmwareVars = "ovmf-vars.fd"
+	firmwareCode = "/usr/share/OVMF/OVMF_CODE_4M.fd" // in the root, as is the next
+	blankVars    = "usr/share/OVMF/OVMF_VARS_4M.fd"
+)
+
+func insideDisk(i int) string { return fmt.Sprintf("/in/disk%d", i) }
+
+// binds shows QEMU the files that args names.
+func (c Config) binds() []toolroot.Bind {
+	binds := []toolroot.Bind{
+		{Src: c.Dir, Dst: insideDir, Write: true},
+		{Src: c.Kernel, Dst: insideKernel},
+	}
+	if c.Initrd != "" {
+		binds = append(binds, toolroot.Bind{Src: c.Initrd, Dst: insideInitrd})
+	}
+	for i, d := range c.Disks {
+		binds = append(binds, toolroot.Bind{Src: d.Path, Dst: insideDisk(i), Write: !d.ReadOnly})
+	}
+	return binds
+}
+
+// args is QEMU's command line: nothing but what it names is in the machine.
+func (c Config) args() []string {
+	a := []string{
+		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
+		"-machine", "q35", "-m", strconv.Itoa(c.MemoryMiB), "-smp", strconv.Itoa(c.CPUs),
+	}
+	if c.KVM {
+		a = append(a, "-accel", "kvm", "-cpu", "host")
+	} else {
+		// Five-level page tables make every emulated table walk longer.
+		a = append(a, "-accel", "tcg", "-cpu", "max,la57=off")
+	}
+
+	mux := "off"
+	if c.Stdin != nil {
+		mux = "on"
+		a = append(a, "-mon", "chardev=console,mode=readline")
+	}
+	a = append(a,
+		"-chardev", "stdio,id=console,signal=off,mux="+mux, "-serial", "chardev:console",
+		"-chardev", "socket,id=qmp,path="+filepath.Join(insideDir, qmpSocket), "-mon", "chardev=qmp,mode=control")
+
+	if c.UEFI {
+		a = append(a,
+			"-drive", "if=pflash,unit=0,format=raw,readonly=on,file="+firmwareCode,
+			"-drive", "if=pflash,unit=1,format=raw,file="+filepath.Join(insideDir, firmwareVars),
+			// The kernel is given: the firmware need not look for a network boot server.
+			"-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n",
+			"-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n")
+	}
+	a = append(a, "-kernel", insideKernel, "-append", strings.TrimSpace("console=ttyS0 "+c.Append))
+	if c.Initrd != "" {
+		a = append(a, "-initrd", insideInitrd)
+	}
+	if c.TPM != NoTPM {
+		a = append(a,
+			"-chardev", "socket,id=tpm,path="+filepath.Join(insideDir, tpmSocket),
+			"-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", "tpm-"+string(c.TPM)+",tpmdev=tpm0")
+	}
+	if c.Net == UserNet {
+		a = append(a, "-netdev", "user,id=net0", "-device", "virtio-net-pci,netdev=net0,romfile=")
+	}
+	for i, d := range c.Disks {
+		readOnly := "off"
+		if d.ReadOnly {
+			readOnly = "on"
+		}
+		a = append(a,
+			"-drive", fmt.Sprintf("if=none,id=disk%d,format=raw,readonly=%s,file=%s", i, readOnly, insideDisk(i)),
+			"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d", i))
+	}
+	return append(a, c.Args...)
+}

@@ -1,0 +1,66 @@
+package vm
+
+import (
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/ember-os/ember/tools/toolroot"
+)
+
+const (
+	baseArgs = "-nodefaults -no-user-config -no-reboot -display none -machine q35 -m 512 -smp 1 -accel tcg -cpu max,la57=off " +
+		"-chardev stdio,id=console,signal=off,mux=off -serial chardev:console " +
+		"-chardev socket,id=qmp,path=/vm/qmp.sock -mon chardev=qmp,mode=control "
+	kernelArgs = "-kernel /in/kernel -append console=ttyS0"
+)
+
+func TestArgs(t *testing.T) {
+	dirAndKernel := []toolroot.Bind{{Src: "/d", Dst: "/vm", Write: true}, {Src: "/k", Dst: "/in/kernel"}}
+	for _, test := range []struct {
+		name  string
+		set   func(*Config)
+		want  string
+		binds []toolroot.Bind
+	}{
+		{"least", func(c *Config) {}, baseArgs + kernelArgs, nil},
+		{"initrd", func(c *Config) { c.Initrd, c.Append = "/i", "a b" },
+			baseArgs + kernelArgs + " a b -initrd /in/initrd",
+			[]toolroot.Bind{{Src: "/i", Dst: "/in/initrd"}}},
+		{"KVM", func(c *Config) { c.KVM = true },
+			strings.Replace(baseArgs, "-accel tcg -cpu max,la57=off", "-accel kvm -cpu host", 1) + kernelArgs, nil},
+		{"terminal", func(c *Config) { c.Stdin = os.Stdin },
+			strings.Replace(baseArgs, "-chardev stdio,id=console,signal=off,mux=off", "-mon chardev=console,mode=readline -chardev stdio,id=console,signal=off,mux=on", 1) + kernelArgs, nil},
+		{"UEFI", func(c *Config) { c.UEFI = true },
+			baseArgs + "-drive if=pflash,unit=0,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd " +
+				"-drive if=pflash,unit=1,format=raw,file=/vm/ovmf-vars.fd " +
+				"-fw_cfg name=opt/org.tianocore/IPv4PXESupport,string=n -fw_cfg name=opt/org.tianocore/IPv6PXESupport,string=n " + kernelArgs, nil},
+		{"TIS", func(c *Config) { c.TPM = TIS },
+			baseArgs + kernelArgs + " -chardev socket,id=tpm,path=/vm/tpm.sock -tpmdev emulator,id=tpm0,chardev=tpm -device tpm-tis,tpmdev=tpm0", nil},
+		{"CRB", func(c *Config) { c.TPM = CRB },
+			baseArgs + kernelArgs + " -chardev socket,id=tpm,path=/vm/tpm.sock -tpmdev emulator,id=tpm0,chardev=tpm -device tpm-crb,tpmdev=tpm0", nil},
+		{"network", func(c *Config) { c.Net = UserNet },
+			baseArgs + kernelArgs + " -netdev user,id=net0 -device virtio-net-pci,netdev=net0,romfile=", nil},
+		{"disks", func(c *Config) { c.Disks = []Disk{{Path: "/a"}, {Path: "/b", ReadOnly: true}} },
+			baseArgs + kernelArgs + " -drive if=none,id=disk0,format=raw,readonly=off,file=/in/disk0 -device virtio-blk-pci,drive=disk0" +
+				" -drive if=none,id=disk1,format=raw,readonly=on,file=/in/disk1 -device virtio-blk-pci,drive=disk1",
+			[]toolroot.Bind{{Src: "/a", Dst: "/in/disk0", Write: true}, {Src: "/b", Dst: "/in/disk1"}}},
+		{"more", func(c *Config) { c.Args = []string{"-x", "y"} }, baseArgs + kernelArgs + " -x y", nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := Config{Dir: "/d", Kernel: "/k", MemoryMiB: 512, CPUs: 1}
+			test.set(&c)
+			if got := strings.Join(c.args(), " "); got != test.want {
+				t.Errorf("got  %s\nwant %s", got, test.want)
+			}
+			if got, want := c.binds(), append(dirAndKernel, test.binds...); !reflect.DeepEqual(got, want) {
+				t.Errorf("binds %v, want %v", got, want)
+			}
+		})
+	}
+	c := Config{Append: "a  'b c'"}
+	if args := c.args(); args[len(args)-1] != "console=ttyS0 a  'b c'" {
+		t.Errorf("the command line is not one argument: %q", args)
+	}
+}

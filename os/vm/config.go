@@ -1,0 +1,99 @@
+package vm
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/ember-os/ember/os/vm/swtpm"
+	"github.com/ember-os/ember/tools/toolroot"
+)
+
+// TPM is the interface of a machine's TPM 2.0.
+type TPM string
+
+// The interfaces of TPMs.
+const (
+	NoTPM TPM = ""
+	TIS   TPM = "tis"
+	CRB   TPM = "crb"
+)
+
+// Net is a machine's network.
+type Net string
+
+// The networks. UserNet is QEMU's own: DHCP, DNS and a way out through the
+// host, no way in.
+const (
+	NoNet   Net = ""
+	UserNet Net = "user"
+)
+
+// Disk is a raw image, attached as a virtio block device.
+type Disk struct {
+	Path     string
+	ReadOnly bool
+}
+
+// Config describes a machine.
+type Config struct {
+	Root      toolroot.Root // the tool root with QEMU, swtpm and OVMF
+	Dir       string        // an existing directory for sockets, TPM and firmware variables
+	Kernel    string        // bzImage
+	Initrd    string        // may be empty
+	Append    string        // kernel command line, after console=ttyS0
+	MemoryMiB int           // 1024 if 0
+	CPUs      int           // 2 if 0
+	UEFI      bool          // boot under OVMF instead of SeaBIOS
+	TPM       TPM
+	CA        swtpm.CA // signs the EK certificates; one in Dir/ca is used if it is the zero CA
+	Net       Net
+	Disks     []Disk
+	KVM       bool     // see ProbeKVM
+	Args      []string // more arguments for QEMU
+
+	// Stdin, if set, is the console's input, in raw mode if it is a terminal,
+	// with QEMU's own keys: Ctrl-A X ends QEMU, Ctrl-A H lists them. Otherwise
+	// Machine.Send is the input.
+	Stdin *os.File
+	// Console gets all output as it comes; Transcript names a file that does,
+	// Dir/console.log if empty.
+	Console    io.Writer
+	Transcript string
+}
+
+// startTPM serves the TPM in Dir/tpm, which it makes if there is none.
+func (c Config) startTPM(ctx context.Context) (*swtpm.TPM, error) {
+	state := filepath.Join(c.Dir, "tpm")
+	if !swtpm.Manufactured(state) {
+		ca := c.CA
+		if ca == (swtpm.CA{}) {
+			var err error
+			if ca, err = swtpm.OpenCA(filepath.Join(c.Dir, "ca")); err != nil {
+				return nil, err
+			}
+		}
+		if err := swtpm.Manufacture(ctx, c.Root, ca, "ember-vm", state); err != nil {
+			return nil, err
+		}
+	}
+	return swtpm.Start(ctx, c.Root, state, c.Dir, tpmSocket)
+}
+
+func (c Config) makeFirmwareVars() error {
+	path := filepath.Join(c.Dir, firmwareVars)
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	root, err := c.Root.Dir()
+	if err != nil {
+		return err
+	}
+	blank, err := os.ReadFile(filepath.Join(root, blankVars))
+	if err != nil {
+		return fmt.Errorf("finding the UEFI firmware: %w", err)
+	}
+	return os.WriteFile(path, blank, 0o644)
+}

@@ -1,0 +1,73 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// End tells how a machine ended.
+type End struct {
+	// Reason is QEMU's: Poweroff, Reboot, or another ShutdownCause of QMP.
+	// It is empty where QEMU gave none, as when it crashed.
+	Reason string
+	Status int // QEMU's exit status
+}
+
+// What a guest may do to end its machine.
+const (
+	Poweroff = "guest-shutdown"
+	Reboot   = "guest-reset"
+)
+
+// Machine is a running virtual machine.
+type Machine struct {
+	console *console
+	monitor *monitor
+	input   io.WriteCloser // nil with Config.Stdin
+	stop    context.CancelFunc
+	done    chan struct{}
+	end     End // once done is closed
+}
+
+// WaitLine returns the first console line not seen by an earlier WaitLine that
+// matches, stripped of control sequences. If the machine or ctx ends first, all
+// output was looked at before, and the error shows the console's last lines.
+func (m *Machine) WaitLine(ctx context.Context, match func(line string) bool) (string, error) {
+	return m.console.wait(ctx, match)
+}
+
+// Send types text into the console.
+func (m *Machine) Send(text string) error {
+	if m.input == nil {
+		return errors.New("typing into the console: its input is Config.Stdin")
+	}
+	if _, err := io.WriteString(m.input, text); err != nil {
+		return fmt.Errorf("typing into the console: %w", err)
+	}
+	return nil
+}
+
+// Powerdown presses the ACPI power button.
+func (m *Machine) Powerdown(ctx context.Context) error { return m.monitor.powerdown(ctx) }
+
+// CtrlAltDel presses Ctrl-Alt-Del on the keyboard.
+func (m *Machine) CtrlAltDel(ctx context.Context) error { return m.monitor.ctrlAltDel(ctx) }
+
+// Wait waits for the machine to end. If ctx ends first, the error shows the
+// console's last lines and the machine runs on.
+func (m *Machine) Wait(ctx context.Context) (End, error) {
+	select {
+	case <-m.done:
+		return m.end, nil
+	case <-ctx.Done():
+		return End{}, fmt.Errorf("waiting for the machine to end: %w\n%s", context.Cause(ctx), m.console.tail())
+	}
+}
+
+// Close ends the machine if it has not ended, and lets go of all it used.
+func (m *Machine) Close() {
+	m.stop()
+	<-m.done
+}

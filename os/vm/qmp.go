@@ -1,0 +1,106 @@
+package vm
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// monitor is a client of the QEMU Machine Protocol, which QEMU's manual
+// specifies: one JSON object per message, one command at a time, events in between.
+type monitor struct {
+	conn    io.ReadWriteCloser
+	replies chan reply
+
+	mu     sync.Mutex // one command at a time
+	reason string     // of the SHUTDOWN event, valid once replies is closed
+}
+
+type reply struct {
+	Return json.RawMessage
+	Error  *struct{ Class, Desc string }
+}
+
+// newMonitor takes over conn, whose other end is QEMU's monitor.
+func newMonitor(conn io.ReadWriteCloser) *monitor {
+	m := &monitor{conn: conn, replies: make(chan reply, 1)}
+	go m.read()
+	return m
+}
+
+func (m *monitor) read() {
+	defer close(m.replies)
+	dec := json.NewDecoder(m.conn)
+	for {
+		var message struct {
+			reply
+			QMP   json.RawMessage // the greeting
+			Event string
+			Data  struct{ Reason string }
+		}
+		if dec.Decode(&message) != nil {
+			return
+		}
+		switch {
+		case message.QMP != nil:
+		case message.Event == "SHUTDOWN":
+			m.reason = message.Data.Reason
+		case message.Event == "":
+			m.replies <- message.reply
+		}
+	}
+}
+
+// execute runs a command and drops what it returns.
+func (m *monitor) execute(ctx context.Context, command string, arguments any) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b, err := json.Marshal(struct {
+		Execute   string `json:"execute"`
+		Arguments any    `json:"arguments,omitempty"`
+	}{command, arguments})
+	if err != nil {
+		return err
+	}
+	if _, err := m.conn.Write(append(b, '\n')); err != nil {
+		return fmt.Errorf("asking QEMU for %s: %w", command, err)
+	}
+	select {
+	case r, ok := <-m.replies:
+		if !ok {
+			return fmt.Errorf("asking QEMU for %s: %w", command, errors.New("it has ended"))
+		}
+		if r.Error != nil {
+			return fmt.Errorf("asking QEMU for %s: %s: %s", command, r.Error.Class, r.Error.Desc)
+		}
+		return nil
+	case <-ctx.Done():
+		m.conn.Close() // its late reply would be taken for the next command's
+		return fmt.Errorf("asking QEMU for %s: %w", command, context.Cause(ctx))
+	}
+}
+
+// end waits for QEMU to close the connection and returns why it shut down.
+func (m *monitor) end() string {
+	for range m.replies {
+	}
+	m.conn.Close()
+	return m.reason
+}
+
+func (m *monitor) powerdown(ctx context.Context) error {
+	return m.execute(ctx, "system_powerdown", nil)
+}
+
+func (m *monitor) ctrlAltDel(ctx context.Context) error {
+	type key struct {
+		Type string `json:"type"`
+		Data string `json:"data"`
+	}
+	return m.execute(ctx, "send-key", map[string][]key{
+		"keys": {{"qcode", "ctrl"}, {"qcode", "alt"}, {"qcode", "delete"}},
+	})
+}

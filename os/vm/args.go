@@ -16,8 +16,9 @@ const (
 	insideKernel = "/in/kernel"
 	insideInitrd = "/in/initrd"
 
-	qmpSocket    = "qmp.sock" // in Config.Dir, as are the next two
+	qmpSocket    = "qmp.sock" // in Config.Dir, as are the next three
 	tpmSocket    = "tpm.sock"
+	resolver     = "resolv.conf" // where the root's /etc/resolv.conf leads
 	firmwareVars = "ovmf-vars.fd"
 	firmwareCode = "/usr/share/OVMF/OVMF_CODE_4M.fd" // in the root, as is the next
 	blankVars    = "usr/share/OVMF/OVMF_VARS_4M.fd"

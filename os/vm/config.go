@@ -2,8 +2,10 @@ package vm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -96,4 +98,14 @@ func (c Config) makeFirmwareVars() error {
 		return fmt.Errorf("finding the UEFI firmware: %w", err)
 	}
 	return os.WriteFile(path, blank, 0o644)
+}
+
+// copyResolver gives QEMU's network the host's nameservers, through the root's
+// link from /etc/resolv.conf to the directory of the machine.
+func (c Config) copyResolver() error {
+	b, err := os.ReadFile("/etc/resolv.conf")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.WriteFile(filepath.Join(c.Dir, resolver), b, 0o644)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -31,7 +32,9 @@ type console struct {
 	changed chan struct{} // closed when any of these changes
 }
 
+// newConsole makes a console that copies its output to those copies that are not nil.
 func newConsole(copies ...io.Writer) *console {
+	copies = slices.DeleteFunc(copies, func(w io.Writer) bool { return w == nil })
 	return &console{copies: io.MultiWriter(copies...), changed: make(chan struct{})}
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/ember-os/ember/os/vm/swtpm"
 )
 
 // End tells how a machine ended.
@@ -26,7 +28,9 @@ type Machine struct {
 	console *console
 	monitor *monitor
 	input   io.WriteCloser // nil with Config.Stdin
+	tpm     *swtpm.TPM     // nil without one
 	stop    context.CancelFunc
+	closers []func()
 	done    chan struct{}
 	end     End // once done is closed
 }

@@ -11,17 +11,16 @@
 package vm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"syscall"
 	"time"
 
-	"github.com/ember-os/ember/os/vm/swtpm"
 	"github.com/ember-os/ember/tools/toolroot"
 )
 
@@ -38,70 +37,68 @@ func Start(ctx context.Context, c Config) (*Machine, error) {
 	return m, nil
 }
 
-func start(ctx context.Context, c Config) (_ *Machine, err error) {
-	if c.MemoryMiB == 0 {
-		c.MemoryMiB = 1024
-	}
-	if c.CPUs == 0 {
-		c.CPUs = 2
-	}
-	if c.Transcript == "" {
-		c.Transcript = filepath.Join(c.Dir, "console.log")
-	}
-	ctx, stop := context.WithCancel(ctx)
-	var undo []func()
-	defer func() {
-		if err != nil {
-			stop()
-			for _, f := range undo {
-				f()
-			}
-		}
-	}()
-
+func start(ctx context.Context, c Config) (*Machine, error) {
+	c.MemoryMiB = cmp.Or(c.MemoryMiB, 1024)
+	c.CPUs = cmp.Or(c.CPUs, 2)
+	c.Transcript = cmp.Or(c.Transcript, filepath.Join(c.Dir, "console.log"))
 	if c.UEFI {
 		if err := c.makeFirmwareVars(); err != nil {
 			return nil, err
 		}
 	}
-	var tpm *swtpm.TPM
-	if c.TPM != NoTPM {
-		if tpm, err = c.startTPM(ctx); err != nil {
+	if c.Net == UserNet {
+		if err := c.copyResolver(); err != nil {
 			return nil, err
 		}
-		undo = append(undo, tpm.Close)
 	}
 	transcript, err := os.Create(c.Transcript)
 	if err != nil {
 		return nil, err
 	}
-	undo = append(undo, func() { transcript.Close() })
-	listener, err := listen(c.Dir, qmpSocket)
+	m := &Machine{
+		console: newConsole(transcript, c.Console),
+		closers: []func(){func() { transcript.Close() }},
+		done:    make(chan struct{}),
+	}
+	if c.TPM != NoTPM {
+		if m.tpm, err = c.startTPM(ctx); err == nil {
+			m.closers = append(m.closers, m.tpm.Close)
+		}
+	}
+	if err == nil {
+		err = m.startQEMU(ctx, c)
+	}
 	if err != nil {
+		m.release()
 		return nil, err
 	}
-	defer listener.Close()
+	return m, nil
+}
 
+// startQEMU returns when QEMU answers on its monitor. From then on a goroutine
+// waits for it to end.
+func (m *Machine) startQEMU(ctx context.Context, c Config) error {
+	listener, err := listen(c.Dir, qmpSocket)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	ctx, m.stop = context.WithCancel(ctx)
+	m.closers = append(m.closers, m.stop)
 	cmd, err := c.Root.Command(ctx, toolroot.Options{Binds: c.binds(), KVM: c.KVM}, "qemu-system-x86_64", c.args()...)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // lets QEMU restore the terminal
 	cmd.WaitDelay = stopTime
-	m := &Machine{stop: stop, done: make(chan struct{})}
-	copies := []io.Writer{transcript}
-	if c.Console != nil {
-		copies = append(copies, c.Console)
-	}
-	m.console = newConsole(copies...)
 	cmd.Stdout, cmd.Stderr = m.console, m.console
 	if c.Stdin != nil {
 		cmd.Stdin = c.Stdin
 	} else if m.input, err = cmd.StdinPipe(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, err
+		return err
 	}
 
 	exited := make(chan error, 1)
@@ -115,34 +112,44 @@ func start(ctx context.Context, c Config) (_ *Machine, err error) {
 		err = m.monitor.execute(ctx, "qmp_capabilities", nil)
 	}
 	if err != nil {
-		canceled := context.Cause(ctx)
-		stop()
-		return nil, fmt.Errorf("QEMU: %w\n%s%s", errors.Join(canceled, <-exited), m.console.tail(), tpmLog(tpm))
+		cause := context.Cause(ctx)
+		m.stop()
+		if exit := errors.Join(cause, <-exited); exit != nil {
+			err = exit // says more than that the connection was closed
+		}
+		return fmt.Errorf("QEMU: %w\n%s%s", err, m.console.tail(), m.tpmLog())
 	}
 	go func() {
-		err := <-exited
-		m.end = End{m.monitor.end(), cmd.ProcessState.ExitCode()}
-		reason := fmt.Errorf("the machine ended: %s", m.end.Reason)
-		if err != nil {
-			reason = fmt.Errorf("the machine ended: QEMU: %w%s", err, tpmLog(tpm))
-		}
-		if tpm != nil {
-			tpm.Close()
-		}
-		transcript.Close()
-		m.console.end(reason)
-		stop()
-		close(m.done)
+		m.finish(<-exited, cmd.ProcessState.ExitCode())
 	}()
-	return m, nil
+	return nil
+}
+
+// finish records how QEMU ended and releases what the machine held.
+func (m *Machine) finish(err error, status int) {
+	m.end = End{m.monitor.end(), status}
+	if err != nil {
+		err = fmt.Errorf("the machine ended: QEMU: %w%s", err, m.tpmLog())
+	} else {
+		err = fmt.Errorf("the machine ended: %s", cmp.Or(m.end.Reason, "QEMU gave no reason"))
+	}
+	m.release()
+	m.console.end(err)
+	close(m.done)
+}
+
+func (m *Machine) release() {
+	for _, f := range m.closers {
+		f()
+	}
 }
 
 // tpmLog is what the TPM has to say about a failure, for the end of its message.
-func tpmLog(tpm *swtpm.TPM) string {
-	if tpm == nil {
+func (m *Machine) tpmLog() string {
+	if m.tpm == nil {
 		return ""
 	}
-	if log := tpm.Log(); log != "" {
+	if log := m.tpm.Log(); log != "" {
 		return "\nThe log of swtpm:\n" + log
 	}
 	return ""

@@ -136,7 +136,8 @@ func (r Root) Command(ctx context.Context, o Options, name string, args ...strin
 }
 
 // Start starts the command. After an error, ProcessState, unless it is nil,
-// has one of the exit statuses of this package.
+// has one of the exit statuses of this package. The command is killed when the
+// calling thread ends, which matters only to goroutines locked to theirs.
 func (c *Cmd) Start() error {
 	r, w, err := os.Pipe()
 	if err != nil {

@@ -90,7 +90,8 @@ type TPM struct {
 
 // Start serves the TPM in the directory state on the Unix socket sockDir/name,
 // where it is ready when Start returns, until Close, or until a client was
-// there and is gone. It logs to sockDir/name.log.
+// there and is gone. It logs to sockDir/name.log. ctx bounds the start only, so
+// that a machine which ends with ctx loses its TPM last.
 func Start(ctx context.Context, root toolroot.Root, state, sockDir, name string) (*TPM, error) {
 	if !Manufactured(state) {
 		return nil, fmt.Errorf("starting swtpm: %s holds no TPM", state)
@@ -99,8 +100,8 @@ func Start(ctx context.Context, root toolroot.Root, state, sockDir, name string)
 	if err := os.RemoveAll(socket); err != nil {
 		return nil, fmt.Errorf("starting swtpm: %w", err)
 	}
-	ctx, stop := context.WithCancel(ctx)
-	cmd, err := root.Command(ctx, toolroot.Options{
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	cmd, err := root.Command(run, toolroot.Options{
 		Binds: []toolroot.Bind{{Src: state, Dst: "/tpm", Write: true}, {Src: sockDir, Dst: "/sock", Write: true}},
 		NoNet: true,
 	}, "swtpm", "socket", "--tpm2", "--tpmstate", "dir=/tpm", "--ctrl", "type=unixio,path=/sock/"+name,

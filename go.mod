@@ -9,3 +9,5 @@ require (
 	github.com/klauspost/compress v1.20.3
 	golang.org/x/sys v0.49.0
 )
+
+require github.com/bazelbuild/buildtools v0.0.0-20260904073137-eaa4d125b423

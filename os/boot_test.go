@@ -1,0 +1,88 @@
+package os_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/ember-os/ember/os/stage"
+	"github.com/ember-os/ember/os/vm"
+	"github.com/ember-os/ember/os/vm/vmtest"
+)
+
+func TestBoot(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		tpm  vm.TPM
+		uefi bool
+	}{
+		{"BIOS", vm.NoTPM, false},
+		{"BIOSWithTIS", vm.TIS, false},
+		{"BIOSWithCRB", vm.CRB, false},
+		{"UEFI", vm.NoTPM, true},
+		{"UEFIWithCRB", vm.CRB, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			c := config(t)
+			c.TPM, c.UEFI, c.Append = test.tpm, test.uefi, "ember.debug=shell"
+			m := vmtest.Start(t, c)
+			await(m, stage.Ready)
+
+			tpm := ask(t, m, "test -c /dev/tpmrm0 && echo there || echo none")
+			if want := (map[bool]string{true: "there", false: "none"})[test.tpm != vm.NoTPM]; tpm != want {
+				t.Errorf("/dev/tpmrm0: %s, want %s", tpm, want)
+			}
+			efi := ask(t, m, "ls -A /sys/firmware/efi/efivars 2>/dev/null | grep -c Boot || true")
+			if (efi != "0" && efi != "") != test.uefi {
+				t.Errorf("%q EFI boot variables are visible, with UEFI: %v", efi, test.uefi)
+			}
+			if test.uefi && test.tpm != vm.NoTPM {
+				if size := ask(t, m, "wc -c </sys/kernel/security/tpm0/binary_bios_measurements"); size == "0" || size == "" {
+					t.Errorf("the firmware's event log has %q bytes", size)
+				}
+			}
+		})
+	}
+}
+
+// TestSystem looks at a booted machine as the programs that will run on it do.
+func TestSystem(t *testing.T) {
+	c := config(t)
+	c.Append = `ember.debug=shell quoted="two words" ember.log=shout`
+	m := vmtest.Start(t, c)
+	await(m, stage.Ready)
+	for _, test := range []struct{ command, want string }{
+		{"cat /proc/1/comm", "init"},
+		{"stat -f -c %T /sys/fs/cgroup", "cgroup2fs"},
+		{"for c in cpu memory pids io; do grep -qw $c /sys/fs/cgroup/cgroup.subtree_control || echo $c is missing; done; echo checked", "checked"},
+		{"for d in bpf debug kernel/security; do grep -c /sys/$d\\  /proc/mounts; done; echo mounted", "mounted"},
+		{"grep ' / ' /proc/self/mountinfo | grep -c . ", "1"},
+		{"unshare -m sh -c 'mkdir /tmp/r && mount -t tmpfs r /tmp/r && mkdir /tmp/r/old && cd /tmp/r && pivot_root . old && echo pivoted'", "pivoted"},
+		{"test -f /sys/firmware/initrd && echo kept || echo freed", "freed"},
+		{"stat -c %a /tmp /run /dev/shm | tr '\\n' ' '", "1777 755 1777"},
+		{"grep -c Ember /etc/os-release", "2"},
+		{"zcat /proc/config.gz | grep -c CONFIG_MODULES=y", "0"},
+		{"grep -c BEGIN /etc/ssl/certs/ca-certificates.crt | grep -qE '^1[0-9][0-9]$' && echo bundle", "bundle"},
+	} {
+		if got := ask(t, m, test.command); got != test.want {
+			t.Errorf("%s\nprints %q, want %q", test.command, got, test.want)
+		}
+	}
+}
+
+// ask types a command into the shell on the console and gives the last line of what it prints.
+func ask(t *testing.T, m *vmtest.Machine, command string) string {
+	t.Helper()
+	// The terminal echoes what is typed: only the printed mark is in one piece.
+	if err := m.Send("{ " + command + "; } 2>&1 | tail -n 1 | sed 's/^/answer\"\"=/;s/\"\"//'; echo end''mark\n"); err != nil {
+		t.Fatal(err)
+	}
+	answer := ""
+	m.Line(func(line string) bool {
+		if _, text, ok := strings.Cut(line, "answer="); ok {
+			answer = strings.TrimSpace(text)
+		}
+		return strings.Contains(line, "endmark")
+	})
+	return answer
+}

@@ -41,11 +41,11 @@ func WriteArchive(w io.Writer, entries []tree.Entry) error {
 			body = []byte(e.Target)
 		}
 		number, again := numbers[e.Inode]
-		if again {
-			body = nil
-		} else {
+		if !again {
 			number = int64(i + 1)
 			numbers[e.Inode] = number
+		} else if e.IsRegular() {
+			body = nil
 		}
 		numbered.set(e.Major, e.Minor)
 		err := archive.WriteHeader(&cpio.Header{

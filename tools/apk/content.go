@@ -27,7 +27,8 @@ type Content struct {
 	// Target is what a symlink holds, or the path in this package that a
 	// hardlink shares.
 	Target string `json:"target"`
-	// Mode is octal: "4755". The default is 0644 for a file, 0755 for a directory.
+	// Mode, of a file or directory, is octal: "4755". The default is 0644 for a
+	// file, 0755 for a directory.
 	Mode string `json:"mode"`
 	// Xattrs are extended attributes of a file or directory: name to raw value.
 	Xattrs map[string][]byte `json:"xattrs"`

@@ -23,8 +23,6 @@ const (
 	trailer  = "TRAILER!!!"
 )
 
-const manifestMode = unix.S_IFREG | 0o444
-
 // WriteArchive writes the entries, sorted by path, as one newc archive. Of hard
 // links the first carries the data.
 func WriteArchive(w io.Writer, entries []tree.Entry) error {

@@ -11,9 +11,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/ember-os/ember/tools/apk"
-	"github.com/ember-os/ember/tools/initrd/layout"
-	"github.com/ember-os/ember/tools/initrd/tree"
+	"github.com/ember-os/ember/tools/initrd"
 	"github.com/ember-os/ember/tools/sbom"
 )
 
@@ -116,9 +114,13 @@ func build(o *options) error {
 	if err != nil {
 		return err
 	}
-	packages, err := installed(o.layout, o.arch)
+	image, err := initrd.Load(o.layout, o.arch)
 	if err != nil {
 		return err
+	}
+	packages, err := initrd.Installed(image)
+	if err != nil {
+		return fmt.Errorf("%s: %w", o.layout, err)
 	}
 	if err := doc.AddPackages(packages, o.distribution); err != nil {
 		return err
@@ -138,25 +140,6 @@ func build(o *options) error {
 		return err
 	}
 	return os.WriteFile(o.out, out, 0o644)
-}
-
-// installed reads the database of packages of the image in a layout.
-func installed(dir, arch string) ([]apk.Installed, error) {
-	image, err := layout.Open(dir, arch)
-	if err != nil {
-		return nil, err
-	}
-	t := tree.New()
-	for _, l := range image.Layers {
-		if err := l.Read(t.Apply); err != nil {
-			return nil, err
-		}
-	}
-	db, ok := t.File(apk.InstalledPath)
-	if !ok {
-		return nil, fmt.Errorf("%s: the image has no %s", dir, apk.InstalledPath)
-	}
-	return apk.ReadInstalled(bytes.NewReader(db.Data))
 }
 
 func addModules(doc *sbom.Document, o *options) error {

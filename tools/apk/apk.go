@@ -8,7 +8,8 @@
 // given, owners have no names.
 //
 // Left out of the format: install scripts and triggers, because an image is
-// composed and never upgraded in place; device nodes, which apko refuses.
+// composed and never upgraded in place; device nodes, which apko refuses; owners
+// other than root and directories with set-id or sticky bits, which apko drops.
 package apk
 
 import (

@@ -27,10 +27,9 @@ type Content struct {
 	// Target is what a symlink holds, or the path in this package that a
 	// hardlink shares.
 	Target string `json:"target"`
-	// Mode is octal: "4755". The default is 0644 for a file, 0755 for a directory.
+	// Mode, of a file or directory, is octal: "4755". The default is 0644 for a
+	// file, 0755 for a directory.
 	Mode string `json:"mode"`
-	UID  int    `json:"uid"`
-	GID  int    `json:"gid"`
 	// Xattrs are extended attributes of a file or directory: name to raw value.
 	Xattrs map[string][]byte `json:"xattrs"`
 	// Include and Exclude choose from a tar or tree by path.Match patterns, of
@@ -59,7 +58,7 @@ func (t tree) add(c *Content) error {
 	case "tree":
 		return t.addTree(c)
 	}
-	it := &item{header: tar.Header{Name: c.Path, Linkname: c.Target, Uid: c.UID, Gid: c.GID}}
+	it := &item{header: tar.Header{Name: c.Path, Linkname: c.Target}}
 	mode := int64(0o644)
 	switch c.Type {
 	case "file":
@@ -106,12 +105,17 @@ func (t tree) put(it *item) error {
 	if (h.Typeflag == tar.TypeLink || h.Typeflag == tar.TypeSymlink) && h.Linkname == "" {
 		return fmt.Errorf("link %s has no target", name)
 	}
+	if h.Uid != 0 || h.Gid != 0 {
+		return fmt.Errorf("%s belongs to %d:%d, which apko does not keep: leave it to root and set the owner under paths: in apko.yaml", name, h.Uid, h.Gid)
+	}
+	if h.Typeflag == tar.TypeDir && h.Mode&^0o777 != 0 {
+		return fmt.Errorf("directory %s has mode %o, of which apko keeps no more than 0777: set the rest under paths: in apko.yaml", name, h.Mode)
+	}
 	if h.Typeflag == tar.TypeSymlink {
 		h.Mode = 0o777
 	}
 	old, ok := t[name]
-	if ok && (old.header.Typeflag != tar.TypeDir || h.Typeflag != tar.TypeDir ||
-		old.header.Mode != h.Mode || old.header.Uid != h.Uid || old.header.Gid != h.Gid) {
+	if ok && (old.header.Typeflag != tar.TypeDir || h.Typeflag != tar.TypeDir || old.header.Mode != h.Mode) {
 		return fmt.Errorf("%s is given twice", name)
 	}
 	t[name] = it
@@ -151,8 +155,7 @@ func (t tree) linkHard() error {
 		slices.Sort(names)
 		for _, name := range names[1:] {
 			t[name] = &item{header: tar.Header{
-				Name: name, Linkname: names[0], Typeflag: tar.TypeLink,
-				Mode: file.header.Mode, Uid: file.header.Uid, Gid: file.header.Gid,
+				Name: name, Linkname: names[0], Typeflag: tar.TypeLink, Mode: file.header.Mode,
 			}}
 		}
 		file.header.Name = names[0]
@@ -217,7 +220,7 @@ func (t tree) addTree(c *Content) error {
 		if !choice.takes(name) {
 			return nil
 		}
-		it := &item{header: tar.Header{Name: choice.place(name), Uid: c.UID, Gid: c.GID, Mode: 0o755, Typeflag: tar.TypeDir}}
+		it := &item{header: tar.Header{Name: choice.place(name), Mode: 0o755, Typeflag: tar.TypeDir}}
 		if !info.IsDir() {
 			it.header.Typeflag = tar.TypeReg
 			if info.Mode()&0o111 == 0 {

@@ -21,16 +21,37 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ember-os/ember/os/manifest"
 	"github.com/ember-os/ember/tools/apk"
+	"github.com/ember-os/ember/tools/initrd/layout"
 	"github.com/ember-os/ember/tools/initrd/tree"
 )
 
 // initPath is what the kernel runs of an initramfs.
 const initPath = "init"
 
+const manifestMode = unix.S_IFREG | 0o444
+
 // records are apko's notes on the image, which change with any package.
 var records = []string{"usr/lib/apk/db", "lib/apk/db", "etc/apk", "etc/apko.json"}
+
+// Load merges the layers of the image for an architecture in an OCI layout; an
+// empty architecture takes the only image there is.
+func Load(dir, architecture string) (*tree.Tree, error) {
+	image, err := layout.Open(dir, architecture)
+	if err != nil {
+		return nil, err
+	}
+	t := tree.New()
+	for _, l := range image.Layers {
+		if err := l.Read(t.Apply); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
 
 // Split puts the manifest into the tree and divides it into the entries of the
 // first archive, which the named packages own, and those of the second.
@@ -42,10 +63,11 @@ func Split(t *tree.Tree, packages []string) (first, rest []tree.Entry, err error
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := addManifest(t); err != nil {
+	list, err := addManifest(t)
+	if err != nil {
 		return nil, nil, err
 	}
-	s := split{owners: owners, entries: t.Entries(), inFirst: map[string]bool{}, inRest: map[string]bool{}}
+	s := split{owners: owners, manifest: list, entries: t.Entries(), inFirst: map[string]bool{}, inRest: map[string]bool{}}
 	s.mark()
 	for _, e := range s.entries {
 		if s.inFirst[e.Path] {
@@ -58,10 +80,10 @@ func Split(t *tree.Tree, packages []string) (first, rest []tree.Entry, err error
 	return first, rest, checkHardLinks(first, rest)
 }
 
-func addManifest(t *tree.Tree) error {
+func addManifest(t *tree.Tree) (*tree.Inode, error) {
 	file := &tree.Inode{Mode: manifestMode}
 	if err := t.Add(manifest.Path, file); err != nil {
-		return err
+		return nil, err
 	}
 	var entries []manifest.Entry
 	for _, e := range t.Entries() {
@@ -75,21 +97,26 @@ func addManifest(t *tree.Tree) error {
 	}
 	var b bytes.Buffer
 	if err := manifest.Write(&b, entries); err != nil {
-		return err
+		return nil, err
 	}
 	file.Data = b.Bytes()
-	return nil
+	return file, nil
+}
+
+// Installed reads the image's database of packages.
+func Installed(t *tree.Tree) ([]apk.Installed, error) {
+	db, ok := t.File(apk.InstalledPath)
+	if !ok {
+		return nil, fmt.Errorf("the image has no %s, which names its packages", apk.InstalledPath)
+	}
+	return apk.ReadInstalled(bytes.NewReader(db.Data))
 }
 
 // owner says what kinds of packages a path belongs to.
 type owner struct{ first, rest bool }
 
 func readOwners(t *tree.Tree, packages []string) (map[string]owner, error) {
-	db, ok := t.File(apk.InstalledPath)
-	if !ok {
-		return nil, fmt.Errorf("the image has no %s, which says whose files are whose", apk.InstalledPath)
-	}
-	installed, err := apk.ReadInstalled(bytes.NewReader(db.Data))
+	installed, err := Installed(t)
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +145,7 @@ func readOwners(t *tree.Tree, packages []string) (map[string]owner, error) {
 // split marks which entries go where.
 type split struct {
 	owners          map[string]owner
+	manifest        *tree.Inode
 	entries         []tree.Entry // sorted by path
 	inFirst, inRest map[string]bool
 }
@@ -128,7 +156,7 @@ func (s *split) mark() {
 		o := s.owners[e.Path]
 		switch {
 		case !e.IsDir():
-			o.first = o.first && !o.rest || e.Path == initPath || "/"+e.Path == manifest.Path || isRecord(e.Path)
+			o.first = o.first && !o.rest || e.Path == initPath || e.Inode == s.manifest || isRecord(e.Path)
 			o.rest = !o.first
 		case !full[e.Path] && !o.first:
 			o.rest = true // an empty directory that only the configuration asked for

@@ -305,3 +305,38 @@ func TestJoin(t *testing.T) {
 		t.Errorf("got %q, want %q", b.String(), want)
 	}
 }
+
+// What the archive writer takes, the library reads back as it was.
+func FuzzWriteArchive(f *testing.F) {
+	f.Add("a/b", uint32(unix.S_IFREG|0o644), uint32(0), "", []byte("x"))
+	f.Add("s", uint32(unix.S_IFLNK|0o777), uint32(7), "target", []byte{})
+	f.Fuzz(func(t *testing.T, name string, mode, id uint32, target string, data []byte) {
+		inode := &tree.Inode{Mode: mode & 0o177777, UID: id, GID: ^id, Data: data}
+		if inode.Mode&unix.S_IFMT == unix.S_IFLNK {
+			inode.Mode, inode.Data, inode.Target = unix.S_IFLNK|0o777, nil, target
+		}
+		if name == "" || strings.Contains(name, "\x00") || inode.Mode&unix.S_IFMT == 0 || len(inode.Data)+len(inode.Target) == 0 {
+			return
+		}
+		var b bytes.Buffer
+		if WriteArchive(&b, []tree.Entry{{Path: name, Inode: inode}, {Path: name + "2", Inode: inode}}) != nil {
+			return
+		}
+		r := cpio.NewReader(&b)
+		h, err := r.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(r)
+		if err != nil || h.Name != name || uint32(h.Mode) != inode.Mode || uint32(h.Uid) != id || uint32(h.Guid) != ^id ||
+			h.Linkname != inode.Target || !bytes.Equal(got, inode.Data) || h.Links < 2 {
+			t.Errorf("%+v with %q was read as %+v with %q: %v", inode, name, h, got, err)
+		}
+		if h, err = r.Next(); err != nil || h.Name != name+"2" {
+			t.Errorf("the second entry: %+v, %v", h, err)
+		}
+		if _, err := r.Next(); !errors.Is(err, io.EOF) {
+			t.Errorf("the end: %v", err)
+		}
+	})
+}

@@ -23,8 +23,6 @@ const (
 	trailer  = "TRAILER!!!"
 )
 
-const manifestMode = unix.S_IFREG | 0o444
-
 // WriteArchive writes the entries, sorted by path, as one newc archive. Of hard
 // links the first carries the data.
 func WriteArchive(w io.Writer, entries []tree.Entry) error {
@@ -41,11 +39,11 @@ func WriteArchive(w io.Writer, entries []tree.Entry) error {
 			body = []byte(e.Target)
 		}
 		number, again := numbers[e.Inode]
-		if again {
-			body = nil
-		} else {
+		if !again {
 			number = int64(i + 1)
 			numbers[e.Inode] = number
+		} else if e.IsRegular() {
+			body = nil
 		}
 		numbered.set(e.Major, e.Minor)
 		err := archive.WriteHeader(&cpio.Header{

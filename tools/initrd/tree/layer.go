@@ -141,7 +141,7 @@ func (t *Tree) inode(h *tar.Header, r io.Reader) (*Inode, error) {
 	}
 	switch fileType {
 	case unix.S_IFLNK:
-		inode.Mode |= 0o777 // as Linux makes them all
+		inode.Mode = unix.S_IFLNK | 0o777 // as Linux makes them all
 		inode.Target = h.Linkname
 	case unix.S_IFCHR, unix.S_IFBLK:
 		inode.Major, inode.Minor = uint32(h.Devmajor), uint32(h.Devminor)

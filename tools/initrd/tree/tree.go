@@ -87,22 +87,27 @@ func (t *Tree) Entries() []Entry {
 // Resolve gives the path without symbolic links above its last element, and
 // whether it is in the tree.
 func (t *Tree) Resolve(p string) (string, bool) {
-	dir, name := path.Split(path.Clean("/" + p))
-	n, at, err := t.dir(dir, false)
-	if err != nil || n == nil || n.children[name] == nil {
-		return "", false
-	}
-	return path.Join(at, name)[1:], true
+	n, at := t.lookup(p)
+	return at, n != nil
 }
 
 // File gives the regular file at a path, symbolic links above it followed.
 func (t *Tree) File(p string) (*Inode, bool) {
-	dir, name := path.Split(path.Clean("/" + p))
-	n, _, err := t.dir(dir, false)
-	if err != nil || n == nil || n.children[name] == nil || !n.children[name].inode.IsRegular() {
+	n, _ := t.lookup(p)
+	if n == nil || !n.inode.IsRegular() {
 		return nil, false
 	}
-	return n.children[name].inode, true
+	return n.inode, true
+}
+
+// lookup finds a name, which may be a symbolic link, and its resolved path.
+func (t *Tree) lookup(p string) (*node, string) {
+	dir, name := path.Split(path.Clean("/" + p))
+	n, at, err := t.dir(dir, false)
+	if err != nil || n == nil || n.children[name] == nil {
+		return nil, ""
+	}
+	return n.children[name], path.Join(at, name)[1:]
 }
 
 // Add puts a file in, which must not be there; missing parents are made.

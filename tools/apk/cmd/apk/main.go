@@ -116,6 +116,9 @@ func index(b *bytes.Buffer, key *apk.Key, description string, paths []string) er
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
+		if name := p.FileName(); filepath.Base(path) != name {
+			return fmt.Errorf("%s: apko looks for this package as %s", path, name)
+		}
 		packages = append(packages, p)
 	}
 	return apk.WriteIndex(b, description, packages, key)

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/ember-os/ember/tools/initrd"
-	"github.com/ember-os/ember/tools/initrd/layout"
 	"github.com/ember-os/ember/tools/initrd/tree"
 )
 
@@ -83,15 +82,9 @@ func build(dir, arch, firstFlag, restPath string) error {
 	if dir == "" || !ok || restPath == "" {
 		return usageError("--layout, --first PACKAGE=FILE and --rest are needed")
 	}
-	image, err := layout.Open(dir, arch)
+	t, err := initrd.Load(dir, arch)
 	if err != nil {
 		return err
-	}
-	t := tree.New()
-	for _, l := range image.Layers {
-		if err := l.Read(t.Apply); err != nil {
-			return err
-		}
 	}
 	first, rest, err := initrd.Split(t, strings.Split(packages, ","))
 	if err != nil {

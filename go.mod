@@ -4,7 +4,7 @@ go 1.26.0
 
 require (
 	github.com/bazelbuild/buildtools v0.0.0-20260904073137-eaa4d125b423
-	github.com/bazelbuild/rules_go v0.63.0
+	github.com/bazelbuild/rules_go v0.64.2
 	github.com/cavaliergopher/cpio v1.0.1
 	github.com/google/go-tpm v0.9.8
 	github.com/klauspost/compress v1.20.3

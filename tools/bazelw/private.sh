@@ -34,6 +34,8 @@ namespaces() {
 # enter DIR COMMAND...: COMMAND in DIR with the root as /; same user, network, processes, and all
 # of the host's top-level directories but the system's. Whole directories, because the Bazel server
 # lives on in its own mount namespace and would not see a workspace that is deleted and made again.
+# Debian's Bazel crashes on any lock of the registry's modules, which it does not use: it sees an
+# empty one.
 enter() {
   local dir=$1 keep='' d; shift
   for d in /*; do
@@ -43,9 +45,9 @@ enter() {
     esac
   done
   mkdir -p "$cache/mnt"
-  EMBER_ENTER="$root|$cache/mnt|$dir|$(id -u)|$(id -g)|${trust:-}" EMBER_KEEP=$keep \
+  EMBER_ENTER="$root|$cache/mnt|$dir|$(id -u)|$(id -g)|${trust:-}|$workspace/MODULE.bazel.lock" EMBER_KEEP=$keep \
     "${run[@]}" "${NS[@]}" /bin/bash -euc '
-      IFS="|" read -r root new dir uid gid trust <<<"$EMBER_ENTER"
+      IFS="|" read -r root new dir uid gid trust lock <<<"$EMBER_ENTER"
       mount -t tmpfs -o mode=755 bazelw "$new"
       cd "$new"
       mkdir etc usr dev proc sys run old
@@ -60,6 +62,7 @@ enter() {
         mount --bind "$trust/java" etc/ssl/certs/java
       fi
       while read -r d; do [ -z "$d" ] || { mkdir -p ".$d"; mount --rbind "$d" ".$d"; }; done <<<"$EMBER_KEEP"
+      [ ! -s ".$lock" ] || mount --bind "$root/etc/bazelw.lock" ".$lock"
       pivot_root . old
       cd "$dir" || { echo "bazelw: $dir is not visible in the private root: move the workspace out of the system directories" >&2; exit 1; }
       umount -l /old
@@ -80,7 +83,7 @@ make_root() {
   [[ -e $t/root/usr/bin/bazel ]] || die "the Debian package bazel-bootstrap no longer holds /usr/bin/bazel: install bazelisk instead"
   rm -rf "$t/root/etc/bazel" # Debian's own settings for every workspace
   mkdir -p "$t/root/etc/ssl/certs/java"
-  touch "$t/root/etc/"{passwd,group,hosts,resolv.conf,nsswitch.conf,ssl/certs/ca-certificates.crt}
+  touch "$t/root/etc/"{passwd,group,hosts,resolv.conf,nsswitch.conf,ssl/certs/ca-certificates.crt,bazelw.lock}
   mv "$t/root" "$root"
   rm -rf "$t" "$cache/debs"
 }
@@ -152,6 +155,6 @@ trust=$cache/trust-$(digest "$bundle")
 exec 9>&-
 
 run=(exec)
-# The property makes a server that runs in an older root restart in this one.
+# The properties make a server restart that runs in an older root or beside a replaced lock.
 enter "$PWD" /usr/bin/env PATH=/usr/sbin:/usr/bin:/sbin:/bin SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
-  bazel --bazelrc="$modules/bazelrc" --host_jvm_args="-Dember.root=${root##*/}" "$@"
+  bazel --bazelrc="$modules/bazelrc" --host_jvm_args="-Dember.root=${root##*/},$(stat -c %i "$workspace/MODULE.bazel.lock")" "$@"

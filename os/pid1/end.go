@@ -33,6 +33,9 @@ func (s *system) fail(ctx context.Context, step string, err error) {
 	if s.config.Debug.Shell {
 		s.startShells(ctx)
 		s.shells.Wait()
+		if ctx.Err() != nil { // the machine is being stopped already
+			return
+		}
 	}
 	s.rebootSoon("bring-up failed")
 }

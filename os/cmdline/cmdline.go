@@ -17,11 +17,11 @@ import (
 
 // Config is what the command line asks for.
 type Config struct {
-	Args     []Arg      // everything that is on the line
-	Debug    Debug      // DebugParam
-	Log      slog.Level // LogParam
-	Workload Workload   // WorkloadParam
-	Consoles []string   // ConsoleParam: device names below /dev, in their order
+	Debug       Debug      // DebugParam
+	Log         slog.Level // LogParam
+	Workload    Workload   // WorkloadParam
+	Consoles    []string   // ConsoleParam: device names below /dev, in their order
+	KernelPanic bool       // PanicParam is given: the kernel knows what to do
 }
 
 // Debug is the set of debugging aids asked for.
@@ -53,7 +53,8 @@ func (e *Error) Error() string { return "kernel parameter " + e.Name + ": " + e.
 // Parse reads a command line. The errors are *Error, in the order of Params,
 // then those about parameters that are not in it.
 func Parse(line string) (Config, []error) {
-	c := Config{Args: Split(line)}
+	args := Split(line)
+	var c Config
 	var errs []error
 	for _, p := range Params {
 		if p.Default != "" {
@@ -61,18 +62,13 @@ func Parse(line string) (Config, []error) {
 				panic("default of " + p.Name + ": " + err.Error())
 			}
 		}
-		for _, a := range p.given(c.Args) {
+		for _, a := range p.given(args) {
 			if err := p.take(&c, a); err != nil {
 				errs = append(errs, err)
 			}
 		}
 	}
-	return c, append(errs, unknown(c.Args)...)
-}
-
-// Has tells whether the name is on the line, with or without a value.
-func (c *Config) Has(name string) bool {
-	return slices.ContainsFunc(c.Args, func(a Arg) bool { return same(a.Name, name) })
+	return c, append(errs, unknown(args)...)
 }
 
 // given is what the line says about p: of several values the last, unless all

@@ -77,6 +77,8 @@ func TestParse(t *testing.T) {
 		{"ember.log=loud ember.log=WARN", with(func(c *Config) { c.Log = slog.LevelWarn }), nil},
 		{"ember.workload=none", with(func(c *Config) { c.Workload = WorkloadNone }), nil},
 		{"ember.workload=None", standard, []string{`ember.workload: "None" is not one of them; expected auto, tinkerbell, services or none; using "auto"`}},
+		{"panic=0", with(func(c *Config) { c.KernelPanic = true }), nil},
+		{"a-b=1 ember.work-load=none", standard, []string{"ember.work-load: there is no such"}},
 		{"-- ember.workload=services", with(func(c *Config) { c.Workload = WorkloadServices }), nil},
 		{"ember.wrkload=none ember.", standard, []string{"ember.wrkload: there is no such", "ember.: there is no such"}},
 		{"console=tty0 console= console=ttyS1,115200n8", with(func(c *Config) { c.Consoles = []string{"tty0", "ttyS1"} }), nil},
@@ -85,7 +87,6 @@ func TestParse(t *testing.T) {
 		}), nil},
 	} {
 		got, errs := Parse(tt.line)
-		got.Args = nil
 		if !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("Parse(%q) = %+v, want %+v", tt.line, got, tt.want)
 		}
@@ -99,12 +100,15 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestHas(t *testing.T) {
-	c, _ := Parse("a-b=1 panic=0")
-	for name, want := range map[string]bool{"a_b": true, "a-b": true, "panic": true, "a": false} {
-		if c.Has(name) != want {
-			t.Errorf("Has(%q) = %v", name, !want)
-		}
+func TestNames(t *testing.T) {
+	p := Param{Name: "a_b-c"}
+	args := Split("a-b_c=1 a_b_c=2 a-b-c=3 ab-c=4")
+	if got := p.given(args); !slices.Equal(got, args[2:3]) {
+		t.Errorf("given %+v", got)
+	}
+	p.Repeats = true
+	if got := p.given(args); !slices.Equal(got, args[:3]) {
+		t.Errorf("given %+v", got)
 	}
 }
 
@@ -122,8 +126,8 @@ func TestParams(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add(`a="b c" "d=e f" ember.debug=shell,x ember.log= console=ttyS0,115200 "`)
 	f.Fuzz(func(t *testing.T, line string) {
-		c, errs := Parse(line)
-		for _, a := range c.Args {
+		_, errs := Parse(line)
+		for _, a := range Split(line) {
 			if a.Bare && a.Value != "" || !a.Bare && a.Name == "" {
 				t.Errorf("impossible argument %+v", a)
 			}

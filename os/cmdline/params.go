@@ -14,6 +14,7 @@ const (
 	LogParam      = "ember.log"
 	WorkloadParam = "ember.workload"
 	ConsoleParam  = "console"
+	PanicParam    = "panic"
 )
 
 // Param describes one parameter. The fields with capital letters are its
@@ -78,6 +79,14 @@ var Params = []Param{{
 	set: func(c *Config, value string) error {
 		device, _, _ := strings.Cut(value, ",")
 		c.Consoles = append(c.Consoles, device)
+		return nil
+	},
+}, {
+	Name: PanicParam,
+	Type: "number of seconds",
+	Doc:  "The kernel's own. Without it Ember has the kernel reboot 10 s after a kernel panic.",
+	set: func(c *Config, _ string) error {
+		c.KernelPanic = true
 		return nil
 	},
 }}

@@ -20,7 +20,7 @@ type program struct {
 }
 
 var programs = []program{
-	{"init", "bring up the machine; only the kernel calls it, as PID 1", runInit},
+	{"init", "bring up the machine; only the kernel calls it, as PID 1", refuseInit},
 	{"version", "print the version", printVersion},
 }
 
@@ -30,7 +30,7 @@ func main() { os.Exit(run(os.Args, os.Getpid())) }
 
 func run(args []string, pid int) int {
 	if pid == 1 { // whatever rdinit= calls it, and whatever words the kernel adds
-		return runInit(nil)
+		pid1.Run()
 	}
 	name := filepath.Base(args[0])
 	args = args[1:]
@@ -71,13 +71,9 @@ func usage(w io.Writer) {
 	fmt.Fprintf(w, "  %-10s %s\n", "help", "print this")
 }
 
-func runInit([]string) int {
-	if os.Getpid() != 1 {
-		fmt.Fprintln(os.Stderr, "ember init: this is for the kernel to start, as PID 1")
-		return 1
-	}
-	pid1.Run()
-	return 1 // it does not return
+func refuseInit([]string) int {
+	fmt.Fprintln(os.Stderr, "ember init: this is for the kernel to start, as PID 1")
+	return 1
 }
 
 func printVersion(args []string) int {

@@ -36,5 +36,12 @@ func Terminal(t *testing.T) (master *os.File, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return master, filepath.Join(dir, fmt.Sprint(number))
+	path = filepath.Join(dir, fmt.Sprint(number))
+	// Without anyone at the other end, reading from master would be an error.
+	slave, err := os.OpenFile(path, os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { slave.Close() })
+	return master, path
 }

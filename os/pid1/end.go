@@ -33,6 +33,9 @@ func (s *system) fail(ctx context.Context, step string, err error) {
 	if s.config.Debug.Shell {
 		s.startShells(ctx)
 		s.shells.Wait()
+		if ctx.Err() != nil { // the machine is being stopped already
+			return
+		}
 	}
 	s.rebootSoon("bring-up failed")
 }
@@ -88,8 +91,8 @@ func (s *system) stop(r power.Request) {
 	})
 	s.warn("some processes had no time to save their work", power.Terminate(context.Background(), s.reaper, grace))
 	s.warn("some filesystems were in use", power.Unmount())
-	if r.Action == power.Halt && s.watchdog != nil {
-		s.warn("the watchdog will reset the machine", s.watchdog.Disarm())
+	if w := s.watchdog.Load(); w != nil && r.Action == power.Halt {
+		s.warn("the watchdog will reset the machine", w.Disarm())
 	}
 	s.force(r.Action)
 }

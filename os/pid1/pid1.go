@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ember-os/ember/os/cmdline"
@@ -37,12 +38,12 @@ type system struct {
 	log      *slog.Logger
 	reaper   *reaper.Reaper
 	requests chan power.Request // the first one ends run
+	watchdog atomic.Pointer[watchdog.Watchdog]
 
 	config   cmdline.Config
 	root     *rootfs.Clone
 	shells   sync.WaitGroup // of those that run
 	shellsOn []string       // the terminals they were started on
-	watchdog *watchdog.Watchdog
 }
 
 // delay is the time to read a message before the machine reboots.

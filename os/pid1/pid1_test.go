@@ -93,6 +93,30 @@ func TestFail(t *testing.T) {
 	}
 }
 
+// TestFailWithoutShell asks for shells on a console that is no terminal.
+func TestFailWithoutShell(t *testing.T) {
+	t.Parallel()
+	broken := func(*system, context.Context) ([]stage.Field, error) { return nil, errors.New("it broke") }
+	s, console := testSystem(t, step{stage.Devices, broken})
+	s.config.Debug.Shell = true
+	if got := s.run(t.Context()); got.Action != power.Reboot {
+		t.Errorf("ended by %v", got)
+	}
+	if lines := console(); len(lines) != 1 || !strings.HasPrefix(lines[0].Get("next"), "shells on all consoles") {
+		t.Errorf("stages %v", lines)
+	}
+	text, _ := os.ReadFile(filepath.Join(s.devices, "console"))
+	for _, want := range []string{`msg="there is no debug shell on console"`, "ember: reboot in 1s\n"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the console does not show %q", want)
+		}
+	}
+
+	stopping, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.fail(stopping, stage.Devices, errors.New("it broke")) // does not ask for a reboot
+}
+
 func TestPanic(t *testing.T) {
 	t.Parallel()
 	for name, do := range map[string]func(*system, context.Context) ([]stage.Field, error){

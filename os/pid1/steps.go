@@ -59,7 +59,7 @@ func (s *system) readCmdline(context.Context) ([]stage.Field, error) {
 	s.config = config
 	s.level.Set(config.Log)
 	s.warn("the kernel command line has a mistake", errs...)
-	if !config.Has("panic") {
+	if !config.KernelPanic {
 		s.warn("a kernel panic will stop the machine for good", setKernelPanic(s.delay))
 	}
 	return []stage.Field{
@@ -155,7 +155,7 @@ func (s *system) armWatchdog(context.Context) ([]stage.Field, error) {
 		}
 		return list("device", nil), nil
 	}
-	s.watchdog = w
+	s.watchdog.Store(w)
 	s.spawn(func() { s.warn("the watchdog will reset the machine", w.Run(context.Background())) })
 	return []stage.Field{{Key: "device", Value: w.Identity}, {Key: "timeout", Value: w.Timeout.String()}}, nil
 }

@@ -1,6 +1,33 @@
 """The initrd of an image: zstd-compressed cpio archives in a row."""
 
+load("@bazel_skylib//rules:common_settings.bzl", "BuildSettingInfo")
 load("//tools/apko:apko.bzl", "ImageInfo")
+load("//tools/toolroot:toolroot.bzl", "TOOLROOT_ATTRS", "run_in_toolroot")
+
+def _compress(ctx, archive):
+    """Compresses an archive into one zstd frame with a window of 8 MiB and a checksum."""
+    out = ctx.actions.declare_file(archive.basename + ".zst")
+    if ctx.attr._compressor[BuildSettingInfo].value == "klauspost":
+        ctx.actions.run(
+            executable = ctx.executable._initrd,
+            arguments = ["compress", "--out", out.path, archive.path],
+            inputs = [archive],
+            outputs = [out],
+            mnemonic = "CpioCompress",
+            progress_message = "Compressing %{output}",
+        )
+    else:
+        run_in_toolroot(
+            ctx,
+            root = ctx.file._toolroot,
+            inputs = {archive: "/archive"},
+            outputs = [out],
+            script = 'zstd -q -19 --single-thread --check -o "/out/$1" /archive',
+            arguments = [out.basename],
+            mnemonic = "CpioCompress",
+            progress_message = "Compressing %{output}",
+        )
+    return out
 
 def _initrd_impl(ctx):
     tool = ctx.executable._initrd
@@ -14,18 +41,7 @@ def _initrd_impl(ctx):
         mnemonic = "Cpio",
         progress_message = "Converting %{label}",
     )
-    compressed = []
-    for archive in [first, rest]:
-        out = ctx.actions.declare_file(archive.basename + ".zst")
-        ctx.actions.run(
-            executable = tool,
-            arguments = ["compress", "--out", out.path, archive.path],
-            inputs = [archive],
-            outputs = [out],
-            mnemonic = "CpioCompress",
-            progress_message = "Compressing %{output}",
-        )
-        compressed.append(out)
+    compressed = [_compress(ctx, archive) for archive in [first, rest]]
     out = ctx.actions.declare_file(ctx.label.name + ".img")
     ctx.actions.run(
         executable = tool,
@@ -45,6 +61,8 @@ again. It comes first, so that an initrd which is cut off still starts, and says
     attrs = {
         "first": attr.string_list(mandatory = True, doc = "Packages whose files, with /init and the manifest, are the first archive."),
         "image": attr.label(mandatory = True, providers = [ImageInfo], doc = "The image, from apko_image."),
+        "_compressor": attr.label(default = "//tools/initrd:compressor"),
         "_initrd": attr.label(default = "//tools/initrd/cmd/initrd", cfg = "exec", executable = True),
-    },
+        "_toolroot": attr.label(default = "@compiler_root//:ROOT", allow_single_file = True),
+    } | TOOLROOT_ATTRS,
 )

@@ -9,6 +9,9 @@
 // both need is in both. The first comes first in the initrd, so that a truncated
 // one still starts and can say what is missing.
 //
+// The last entry of all is an empty file that the manifest lists: the kernel sets
+// a file's size before its data arrive, so a cut in the last file would not show.
+//
 // The archives are functions of the tree: sorted by path, inode numbers counted
 // from 1, no times. Extended attributes, which newc has no place for, are in the
 // manifest. The tree's root directory is not in an archive.
@@ -32,7 +35,10 @@ import (
 // initPath is what the kernel runs of an initramfs.
 const initPath = "init"
 
-const manifestMode = unix.S_IFREG | 0o444
+// endPath is the empty file at the end of the second archive.
+const endPath = "usr/lib/ember/end"
+
+const readOnlyFile = unix.S_IFREG | 0o444
 
 // records are apko's notes on the image, which change with any package.
 var records = []string{"usr/lib/apk/db", "lib/apk/db", "etc/apk", "etc/apko.json"}
@@ -63,25 +69,32 @@ func Split(t *tree.Tree, packages []string) (first, rest []tree.Entry, err error
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := t.Add(endPath, &tree.Inode{Mode: readOnlyFile}); err != nil {
+		return nil, nil, err
+	}
 	list, err := addManifest(t)
 	if err != nil {
 		return nil, nil, err
 	}
 	s := split{owners: owners, manifest: list, entries: t.Entries(), inFirst: map[string]bool{}, inRest: map[string]bool{}}
 	s.mark()
+	var end tree.Entry
 	for _, e := range s.entries {
 		if s.inFirst[e.Path] {
 			first = append(first, e)
 		}
-		if s.inRest[e.Path] {
+		if e.Path == endPath {
+			end = e
+		} else if s.inRest[e.Path] {
 			rest = append(rest, e)
 		}
 	}
+	rest = append(rest, end)
 	return first, rest, checkHardLinks(first, rest)
 }
 
 func addManifest(t *tree.Tree) (*tree.Inode, error) {
-	file := &tree.Inode{Mode: manifestMode}
+	file := &tree.Inode{Mode: readOnlyFile}
 	if err := t.Add(manifest.Path, file); err != nil {
 		return nil, err
 	}

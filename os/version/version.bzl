@@ -1,3 +1,0 @@
-"""The version of Ember."""
-
-VERSION = "0.1.0"

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// files writes a small source tree, two fragments and two configurations.
+func files(t *testing.T) {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"linux/Kconfig": "config A\n\tbool \"A\"\nconfig B\n\tbool \"B\"\n\tdepends on A\n",
+		"a.config":      "CONFIG_A=y  # because\n",
+		"b.config":      "CONFIG_B=y  # because\n",
+		"before":        "CONFIG_A=y\nCONFIG_B=y\n",
+		"after":         "# CONFIG_A is not set\n",
+	} {
+		name = filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(dir)
+}
+
+func TestRun(t *testing.T) {
+	files(t)
+	for _, c := range []struct{ args, err string }{
+		{"merge --out all a.config b.config", ""},
+		{"merge a.config a.config", "CONFIG_A is y at a.config:1 and y at a.config:1: keep one of them"},
+		{"check --config before a.config b.config", ""},
+		{"check --config after --source linux b.config", "1 problems:\nb.config:1: CONFIG_B: wanted y, got n: needs A"},
+		{"reasons a.config b.config", ""},
+		{"doc --out page a.config", ""},
+		{"save --before before --after after --source linux --to b.config a.config b.config", ""},
+		{"reasons a.config", "1 problems:\na.config:1: CONFIG_A has no reason: write why it is n after a #"},
+		{"check --help", ""},
+		{"--help", ""},
+	} {
+		err := run(strings.Fields(c.args))
+		if err == nil && c.err != "" || err != nil && err.Error() != c.err {
+			t.Errorf("%s: got %v, want %q", c.args, err, c.err)
+		}
+	}
+	for name, want := range map[string]string{
+		"all":      "CONFIG_A=y\nCONFIG_B=y\n",
+		"a.config": "CONFIG_A=n  # TODO, as y it was: because\n",
+		"b.config": "CONFIG_B=n  # TODO, as y it was: because\n",
+	} {
+		if got, err := os.ReadFile(name); err != nil || string(got) != want {
+			t.Errorf("%s: got %q, %v", name, got, err)
+		}
+	}
+}
+
+func TestMisuse(t *testing.T) {
+	files(t)
+	for _, args := range []string{
+		"",
+		"unknown",
+		"merge",
+		"merge --unknown a.config",
+		"check a.config",
+		"save --before before --after after --source linux --to c.config a.config",
+	} {
+		if err := run(strings.Fields(args)); !errors.Is(err, errUsage) {
+			t.Errorf("%q: got %v", args, err)
+		}
+	}
+}

@@ -9,7 +9,7 @@ _UNUSED = [
     "arch/*.dts*",
 ] + [
     directory + "/*.[chS]"
-    for directory in ["drivers/gpu", "drivers/media", "drivers/staging", "samples", "sound"] +
+    for directory in ["drivers/gpu/drm/*", "drivers/media", "drivers/staging", "samples", "sound"] +
                      ["arch/" + a for a in ["alpha", "arc", "arm", "csky", "hexagon", "loongarch", "m68k", "microblaze", "mips", "nios2", "openrisc", "parisc", "powerpc", "riscv", "s390", "sh", "sparc", "um", "xtensa"]]
 ]
 

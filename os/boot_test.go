@@ -53,13 +53,12 @@ func TestSystem(t *testing.T) {
 	await(m, stage.Ready)
 	for _, test := range []struct{ command, want string }{
 		{"cat /proc/1/comm", "init"},
-		{"stat -f -c %T /sys/fs/cgroup", "cgroup2fs"},
+		{"grep -c '^[a-z0-9]* /sys/fs/cgroup cgroup2 ' /proc/mounts", "1"},
 		{"for c in cpu memory pids io; do grep -qw $c /sys/fs/cgroup/cgroup.subtree_control || echo $c is missing; done; echo checked", "checked"},
 		{"for d in bpf debug kernel/security; do grep -c /sys/$d\\  /proc/mounts; done; echo mounted", "mounted"},
-		{"grep ' / ' /proc/self/mountinfo | grep -c . ", "1"},
 		{"unshare -m sh -c 'mkdir /tmp/r && mount -t tmpfs r /tmp/r && mkdir /tmp/r/old && cd /tmp/r && pivot_root . old && echo pivoted'", "pivoted"},
 		{"test -f /sys/firmware/initrd && echo kept || echo freed", "freed"},
-		{"stat -c %a /tmp /run /dev/shm | tr '\\n' ' '", "1777 755 1777"},
+		{"stat -c %a /tmp /run /dev/shm | paste -sd, -", "1777,755,1777"},
 		{"grep -c Ember /etc/os-release", "2"},
 		{"zcat /proc/config.gz | grep -c CONFIG_MODULES=y", "0"},
 		{"grep -c BEGIN /etc/ssl/certs/ca-certificates.crt | grep -qE '^1[0-9][0-9]$' && echo bundle", "bundle"},

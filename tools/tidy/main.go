@@ -1,5 +1,6 @@
 // Tidy formats the workspace and writes what is generated into it: Go files, BUILD
-// and .bzl files, the Go rules in BUILD files, and pages of docs/.
+// and .bzl files, the Go rules in BUILD files, the Go
+// repositories in MODULE.bazel, and pages of docs/.
 //
 //	bazel run //:tidy            changes what is not tidy
 //	bazel test //:tidy_test      fails on it, by `tidy --check`
@@ -7,13 +8,11 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,20 +22,16 @@ import (
 
 func main() {
 	check := flag.Bool("check", false, "change nothing, fail if anything would change")
-	gazelle := flag.String("gazelle", "", "gazelle, as a runfiles `path`")
 	module := flag.String("module", "", "the workspace's MODULE.bazel, as a runfiles `path`")
+	gazelle := flag.String("gazelle", "", "gazelle, as a runfiles `path`")
 	flag.Parse()
-	if err := run(*check, *gazelle, *module); err != nil {
+	if err := run(*check, *module, *gazelle); err != nil {
 		fmt.Fprintf(os.Stderr, "tidy: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-func run(check bool, gazelle, module string) error {
-	gazelle, err := runfiles.Rlocation(gazelle)
-	if err != nil {
-		return err
-	}
+func run(check bool, module, gazelle string) error {
 	workspace, err := findWorkspace(module)
 	if err != nil {
 		return err
@@ -104,23 +99,4 @@ func list(workspace string) (files []string, err error) {
 		return nil
 	})
 	return files, err
-}
-
-// runGazelle brings the Go rules up to date, or gives the difference.
-func runGazelle(gazelle, workspace string, check bool) (string, error) {
-	mode := "fix"
-	if check {
-		mode = "diff"
-	}
-	cmd := exec.Command(gazelle, "-mode="+mode, "-repo_root="+workspace)
-	cmd.Dir = workspace
-	out, err := cmd.CombinedOutput()
-	var exit *exec.ExitError
-	if check && errors.As(err, &exit) && len(out) > 0 {
-		return string(out), nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("gazelle: %w\n%s", err, out)
-	}
-	return string(out), nil
 }

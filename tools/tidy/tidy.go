@@ -16,6 +16,10 @@ import (
 
 // tidy gives what each file that has one right form should hold.
 func tidy(workspace string, files []string) (map[string][]byte, error) {
+	names, err := repositories(workspace)
+	if err != nil {
+		return nil, err
+	}
 	wanted := map[string][]byte{}
 	var fragments []*kconfig.Fragment
 	var bzl []*build.File
@@ -36,6 +40,9 @@ func tidy(workspace string, files []string) (map[string][]byte, error) {
 			}
 			if path.Ext(base) == ".bzl" {
 				bzl = append(bzl, file)
+			}
+			if name == "MODULE.bazel" {
+				setUseRepo(file, names)
 			}
 			build.Rewrite(file)
 			wanted[name] = build.Format(file)

@@ -9,7 +9,7 @@ import (
 
 // TestWorkspace fails on what `bazel run //:tidy` would change.
 func TestWorkspace(t *testing.T) {
-	if err := run(true, os.Getenv("GAZELLE"), os.Getenv("MODULE")); err != nil {
+	if err := run(true, os.Getenv("MODULE"), os.Getenv("GAZELLE")); err != nil {
 		t.Error(err)
 	}
 }
@@ -28,5 +28,18 @@ thing = rule(impl, doc = "A thing.", attrs = _SHARED | {"n": attr.int(doc = "a|b
 	got := string(rules([]*build.File{f}))
 	if len(got) < len(want) || got[len(got)-len(want):] != want {
 		t.Errorf("got\n%s\nwant it to end with\n%s", got, want)
+	}
+}
+
+func TestRepositoryName(t *testing.T) {
+	for module, want := range map[string]string{
+		"github.com/google/go-tpm":   "com_github_google_go_tpm",
+		"golang.org/x/sys":           "org_golang_x_sys",
+		"github.com/ProtonMail/x/v2": "com_github_protonmail_x_v2",
+		"chainguard.dev/apko":        "dev_chainguard_apko",
+	} {
+		if got := repositoryName(module); got != want {
+			t.Errorf("%s: %s, want %s", module, got, want)
+		}
 	}
 }

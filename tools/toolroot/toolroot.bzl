@@ -52,4 +52,3 @@ def run_in_toolroot(ctx, root, outputs, script, arguments = [], inputs = {}, sou
 
 def _two_cpus(_os, _inputs):
     return {"cpu": 2, "memory": 2000}
-

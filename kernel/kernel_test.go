@@ -1,0 +1,101 @@
+// Package kernel_test checks what the kernel's build gives against what was asked for.
+package kernel_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/bazelbuild/rules_go/go/runfiles"
+
+	"github.com/ember-os/ember/kernel/kconfig"
+)
+
+// maxSize is the budget of the kernel image, in bytes.
+const maxSize = 11_000_000
+
+func file(t *testing.T, variable string) string {
+	t.Helper()
+	path, err := runfiles.Rlocation(os.Getenv(variable))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func requests(t *testing.T) []kconfig.Request {
+	t.Helper()
+	var fragments []*kconfig.Fragment
+	names, err := filepath.Glob("fragments/*.config")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("finding the fragments: %v, %v", names, err)
+	}
+	for _, name := range names {
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		fragment, err := kconfig.ParseFragment(name, f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fragments = append(fragments, fragment)
+	}
+	merged, err := kconfig.Merge(fragments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return merged
+}
+
+func TestEveryOptionHasAReason(t *testing.T) {
+	for _, problem := range kconfig.CheckReasons(requests(t)) {
+		t.Error(problem)
+	}
+}
+
+func TestEveryOptionSurvives(t *testing.T) {
+	f, err := os.Open(file(t, "CONFIG"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	config, err := kconfig.ParseConfig("config", f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	marker, err := filepath.EvalSymlinks(file(t, "SOURCE"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, err := kconfig.ReadTree(os.DirFS(filepath.Join(filepath.Dir(marker), "src")), "x86")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, problem := range kconfig.Check(requests(t), config, tree) {
+		t.Error(problem)
+	}
+}
+
+func TestImage(t *testing.T) {
+	image, err := os.ReadFile(file(t, "KERNEL"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d bytes", len(image))
+	if len(image) > maxSize {
+		t.Errorf("the kernel has %d bytes, the budget is %d", len(image), maxSize)
+	}
+	if string(image[0x202:0x206]) != "HdrS" {
+		t.Errorf("bytes 0x202 to 0x205 are %q, want the boot protocol's HdrS", image[0x202:0x206])
+	}
+	release, err := os.ReadFile(file(t, "RELEASE"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := strings.TrimSpace(string(release)); !strings.HasPrefix(r, "6.12.") || !strings.HasSuffix(r, "-ember") {
+		t.Errorf("the release is %q, want 6.12.*-ember", r)
+	}
+}

@@ -1,6 +1,6 @@
 """The kernel's source: Debian's, locked and patched, or a tree of your own."""
 
-load("//tools/debian:debian.bzl", "DEBIAN_SH", "fetch_debs")
+load("//tools/debian:debian.bzl", "DEBIAN_SH", "fetch_debs", "run_debian_sh")
 
 # Files that no configuration of ours compiles. Kconfig files and Makefiles stay, so the
 # configuration is the same with and without the rest.
@@ -19,12 +19,15 @@ def _linux_source_impl(ctx):
     script = ctx.path(DEBIAN_SH)
     patches = [ctx.path(p) for p in ctx.attr.patches]
     tree = ctx.getenv("EMBER_LINUX")
+    version, source = "0", tree
     if tree:
         ctx.watch_tree(tree)
         ctx.symlink(tree, "src")
         _bash(ctx, 'cd -P src && find . -name .git -prune -o -type f -printf "%p %s %T@\\n" | sort | sha256sum >"$OLDPWD/SOURCE"')
     else:
         deb = fetch_debs(ctx, lock, "debs")[0]
+        version = run_debian_sh(ctx, "version", "debs/{}.deb".format(deb.sha256))
+        source = "Debian {} {}, locked with sha256 {}, and kernel/patches".format(deb.name, version, deb.sha256)
         ctx.report_progress("unpacking")
         _bash(
             ctx,
@@ -39,7 +42,14 @@ def _linux_source_impl(ctx):
         for patch in patches:
             _bash(ctx, 'patch -d src -p1 --fuzz=0 --no-backup-if-mismatch <"$1"', patch)
         ctx.file("SOURCE", "\n".join([ctx.read(lock)] + [ctx.read(p) for p in patches] + _UNUSED))
-    ctx.file("BUILD.bazel", """exports_files(["SOURCE"])\n""")
+    ctx.file("component.json", json.encode_indent({
+        "license": "GPL-2.0-only WITH Linux-syscall-note",
+        "name": "linux",
+        "purl": "pkg:generic/linux@" + version,
+        "source": source,
+        "version": version,
+    }))
+    ctx.file("BUILD.bazel", """exports_files(["SOURCE", "component.json"])\n""")
     return ctx.repo_metadata(reproducible = not tree) if hasattr(ctx, "repo_metadata") else None
 
 def _bash(ctx, command, *args):

@@ -70,9 +70,14 @@ func (f files) run(ctx context.Context) error {
 }
 
 func (f files) edit(ctx context.Context, source, scratch string) error {
-	menu, err := toolroot.Root{Marker: f.compiler}.Command(ctx, toolroot.Options{
+	root := toolroot.Root{Marker: f.compiler}
+	term, err := terminal(root)
+	if err != nil {
+		return err
+	}
+	menu, err := root.Command(ctx, toolroot.Options{
 		Binds: []toolroot.Bind{{Src: source, Dst: "/src"}, {Src: scratch, Dst: "/scratch", Write: true}},
-		Env:   []string{"TERM=" + os.Getenv("TERM")},
+		Env:   []string{"TERM=" + term, "NCURSES_NO_UTF8_ACS=1"},
 		Dir:   "/scratch",
 		NoNet: true,
 	}, "make", "-s", "-C", "/src", "O=/scratch", "menuconfig")
@@ -81,6 +86,22 @@ func (f files) edit(ctx context.Context, source, scratch string) error {
 	}
 	menu.Stdin, menu.Stdout, menu.Stderr = os.Stdin, os.Stdout, os.Stderr
 	return menu.Run()
+}
+
+// terminal is the caller's terminal if the root describes it, else what most are like.
+func terminal(root toolroot.Root) (string, error) {
+	dir, err := root.Dir()
+	if err != nil {
+		return "", err
+	}
+	term := os.Getenv("TERM")
+	if term == "" {
+		return "", fmt.Errorf("the menu needs a terminal: TERM is not set")
+	}
+	if _, err := os.Stat(filepath.Join(dir, "usr/share/terminfo", term[:1], filepath.Base(term))); err != nil {
+		return "xterm", nil
+	}
+	return term, nil
 }
 
 func (f files) save(workspace, source, after string) error {

@@ -1,0 +1,63 @@
+package os_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/ember-os/ember/os/stage"
+	"github.com/ember-os/ember/os/vm/vmtest"
+)
+
+// BenchmarkBoot measures the wall time from QEMU's start to init's first line and to the end of
+// bring-up, under emulation.
+func BenchmarkBoot(b *testing.B) {
+	var first, ready time.Duration
+	for b.Loop() {
+		c := config(b)
+		start := time.Now()
+		m := vmtest.Start(b, c)
+		await(m, stage.Start)
+		first += time.Since(start)
+		await(m, stage.Ready)
+		ready += time.Since(start)
+		m.Close()
+	}
+	b.ReportMetric(first.Seconds()/float64(b.N), "s-to-init")
+	b.ReportMetric(ready.Seconds()/float64(b.N), "s-to-ready")
+}
+
+// BenchmarkMemoryFloor finds the least memory with which the system comes up, in MiB.
+func BenchmarkMemoryFloor(b *testing.B) {
+	floor := 0
+	for b.Loop() {
+		low, high := 16, 512 // too little, enough
+		for high-low > 4 {
+			if middle := (low + high) / 2; comesUp(b, middle) {
+				high = middle
+			} else {
+				low = middle
+			}
+		}
+		floor = high
+	}
+	b.ReportMetric(float64(floor), "MiB")
+}
+
+// comesUp tells whether a machine with this much memory ends its bring-up. One with too little
+// fails, reboots, or hangs before it has a console.
+func comesUp(b *testing.B, mib int) bool {
+	c := config(b)
+	c.MemoryMiB, c.Append = mib, "panic=-1"
+	m := vmtest.Start(b, c)
+	defer m.Close()
+	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
+	defer cancel()
+	end := ""
+	_, err := m.WaitLine(ctx, func(line string) bool {
+		l, _ := stage.Parse(line)
+		end = l.Name
+		return end == stage.Ready || end == stage.Failed
+	})
+	return err == nil && end == stage.Ready
+}

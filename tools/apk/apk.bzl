@@ -131,7 +131,7 @@ apk_repository = rule(
     implementation = _apk_repository_impl,
     doc = "A repository that apk and apko can install from: packages, their signed index, and the public key.",
     attrs = {
-        "fetched": attr.label_list(allow_files = [".apk"], doc = "Packages from elsewhere, pinned by whoever fetched them: their own signatures are not asked."),
+        "fetched": attr.label_list(allow_files = True, doc = "Packages from elsewhere, pinned by whoever fetched them: their own signatures are not asked."),
         "key": _KEY,
         "packages": attr.label_list(providers = [ApkInfo], doc = "The packages, from apk_package."),
         "_apk": _APK,

@@ -52,8 +52,8 @@ func Offline(config []byte) ([]byte, error) {
 		return nil, errors.New("reading configuration: it is empty")
 	}
 	contents := value(document.Content[0], "contents")
-	if contents == nil {
-		return nil, errors.New("reading configuration: it has no contents")
+	if contents == nil || contents.Kind != yaml.MappingNode {
+		return nil, errors.New("reading configuration: it has no contents of its own")
 	}
 	for _, key := range []string{"repositories", "build_repositories", "keyring"} {
 		remove(contents, key)
@@ -85,7 +85,7 @@ func value(mapping *yaml.Node, key string) *yaml.Node {
 }
 
 func remove(mapping *yaml.Node, key string) {
-	if i := index(mapping, key); i >= 0 {
+	for i := index(mapping, key); i >= 0; i = index(mapping, key) {
 		mapping.Content = append(mapping.Content[:i], mapping.Content[i+2:]...)
 	}
 }

@@ -1,6 +1,7 @@
 package lock
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"reflect"
@@ -53,7 +54,7 @@ func TestOffline(t *testing.T) {
 	if string(got) != offline {
 		t.Errorf("got\n%s\nwant\n%s", got, offline)
 	}
-	for _, bad := range []string{"", "[]", "a: b", "contents: {", "- contents: {}"} {
+	for _, bad := range []string{"", "[]", "a: b", "contents: {", "- contents: {}", "a: &a {}\ncontents: *a"} {
 		if got, err := Offline([]byte(bad)); err == nil {
 			t.Errorf("%q became %q", bad, got)
 		}
@@ -62,14 +63,15 @@ func TestOffline(t *testing.T) {
 
 func FuzzOffline(f *testing.F) {
 	f.Add([]byte(config))
+	f.Add([]byte("contents:\n  repositories: 0\n  repositories:\n"))
 	f.Fuzz(func(t *testing.T, config []byte) {
 		got, err := Offline(config)
 		if err != nil {
 			return
 		}
 		var c struct{ Contents map[string]any }
-		if err := yaml.Load(got, &c); err != nil {
-			return // it was no configuration before either
+		if err := yaml.Load(got, &c); err != nil || bytes.Contains(config, []byte("<<")) {
+			return // no configuration before either, or one that merges another, with which apko fails
 		}
 		for _, key := range []string{"repositories", "build_repositories", "keyring"} {
 			if v, ok := c.Contents[key]; ok {

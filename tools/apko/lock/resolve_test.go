@@ -138,22 +138,18 @@ cmd: /init
 
 func (w *world) handle(h http.Handler) { w.handler.Store(&h) }
 
-// tamper changes a byte of a package's data from the second request on.
-func (w *world) tamper(name string) {
+// swap serves other bytes for a file of the public repository from the second
+// request on, when apko has read and verified the first.
+func (w *world) swap(name string, data []byte) {
 	files, requests := *w.handler.Load(), 0
 	w.handle(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if path.Base(r.URL.Path) != name || r.Method != http.MethodGet {
-			files.ServeHTTP(rw, r)
-			return
+		if r.Method == http.MethodGet && path.Base(r.URL.Path) == name {
+			if requests++; requests > 1 {
+				rw.Write(data)
+				return
+			}
 		}
-		data, err := os.ReadFile(filepath.Join(w.dir, r.URL.Path))
-		if err != nil {
-			panic(err)
-		}
-		if requests++; requests > 1 {
-			data[len(data)-12] ^= 1
-		}
-		rw.Write(data)
+		files.ServeHTTP(rw, r)
 	}))
 }
 
@@ -264,12 +260,20 @@ func TestResolveRefuses(t *testing.T) {
 		want  string
 	}{
 		"data changed after apko read them": {func(t *testing.T, w *world) {
-			w.tamper("remote-2.0-r1.apk")
+			data, err := os.ReadFile(filepath.Join(w.dir, "os/x86_64/remote-2.0-r1.apk"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			data[len(data)-12] ^= 1
+			w.swap("remote-2.0-r1.apk", data)
 		}, "remote-2.0-r1.apk: reading package remote: its data has hash"},
-		"another package under the name": {func(t *testing.T, w *world) {
+		"another package after apko read it": {func(t *testing.T, w *world) {
+			w.swap("remote-2.0-r1.apk", pack(t, newKey(t, "theirs.rsa.pub"), "remote", "2.0-r1"))
+		}, "where the repository's index says"},
+		"another package": {func(t *testing.T, w *world) {
 			other := pack(t, newKey(t, "theirs.rsa.pub"), "remote", "2.0-r1")
 			write(t, filepath.Join(w.dir, "os/x86_64/remote-2.0-r1.apk"), other)
-		}, "remote"},
+		}, "control hash mismatch"},
 		"index signed with another key": {func(t *testing.T, w *world) {
 			key := newKey(t, "theirs.rsa.pub")
 			repository(t, filepath.Join(w.dir, "forged"), "theirs.rsa.pub", key, pack(t, key, "remote", "9-r0"))

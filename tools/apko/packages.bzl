@@ -15,7 +15,7 @@ def _apko_packages_impl(ctx):
         ))
     missing = [p["url"] for p, download in zip(packages, pending) if not download.wait().success]
     if missing:
-        fail("These are not there, or have other bytes than {} says. `bazel run //image:lock` takes what is there now:\n{}".format(ctx.attr.lock, "\n".join(missing)))
+        fail("These have left their repository, or have other bytes than {} says. `bazel run //image:lock` takes what its signed index names now:\n{}".format(ctx.attr.lock, "\n".join(missing)))
     ctx.file("BUILD.bazel", """filegroup(
     name = "packages",
     srcs = glob(["*.apk"], allow_empty = True),

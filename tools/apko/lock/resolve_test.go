@@ -38,7 +38,7 @@ func apko(t *testing.T) string {
 
 func newKey(t *testing.T, name string) *apk.Key {
 	t.Helper()
-	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	private, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 
+	"github.com/ember-os/ember/tools/apko/lock"
+	"github.com/ember-os/ember/tools/initrd"
 	"github.com/ember-os/ember/tools/sbom"
 )
 
@@ -67,6 +69,30 @@ func TestRegistry(t *testing.T) {
 	}
 	if got, err := pulled.Digest(); got != want || err != nil {
 		t.Errorf("pulled %v, %v, pushed %v", got, err, want)
+	}
+}
+
+// TestLock fails if the image holds another package, or another version of one,
+// than the lock, and so than a reader of it expects.
+func TestLock(t *testing.T) {
+	text, err := os.ReadFile(file(t, "LOCK"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := lock.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, err := initrd.Load(file(t, "IMAGE"), "amd64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	installed, err := initrd.Installed(tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Check(installed); err != nil {
+		t.Error(err)
 	}
 }
 

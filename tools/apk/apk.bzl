@@ -91,18 +91,18 @@ apk_package = rule(
 )
 
 def _apk_repository_impl(ctx):
-    packages = [p[ApkInfo] for p in ctx.attr.packages]
+    apks = [p[ApkInfo].apk for p in ctx.attr.packages] + ctx.files.fetched
     arch = ctx.label.name + "/x86_64/"
     outs = []
-    for p in packages:
-        out = ctx.actions.declare_file(arch + p.apk.basename)
-        ctx.actions.symlink(output = out, target_file = p.apk)
+    for apk in apks:
+        out = ctx.actions.declare_file(arch + apk.basename)
+        ctx.actions.symlink(output = out, target_file = apk)
         outs.append(out)
     index = ctx.actions.declare_file(arch + "APKINDEX.tar.gz")
     ctx.actions.run(
         executable = ctx.executable._apk,
-        arguments = ["index", "--key", ctx.file.key.path, "--out", index.path] + [p.apk.path for p in packages],
-        inputs = [ctx.file.key] + [p.apk for p in packages],
+        arguments = ["index", "--key", ctx.file.key.path, "--out", index.path] + [apk.path for apk in apks],
+        inputs = [ctx.file.key] + apks,
         outputs = [index],
         mnemonic = "ApkIndex",
     )
@@ -131,8 +131,9 @@ apk_repository = rule(
     implementation = _apk_repository_impl,
     doc = "A repository that apk and apko can install from: packages, their signed index, and the public key.",
     attrs = {
+        "fetched": attr.label_list(allow_files = True, doc = "Packages from elsewhere, pinned by whoever fetched them: their own signatures are not asked."),
         "key": _KEY,
-        "packages": attr.label_list(providers = [ApkInfo], mandatory = True, doc = "The packages."),
+        "packages": attr.label_list(providers = [ApkInfo], doc = "The packages, from apk_package."),
         "_apk": _APK,
     },
 )

@@ -1,5 +1,6 @@
-"""The OCI image, composed by apko from a repository of packages."""
+"""The OCI image, composed by apko from repositories of packages, and the lock of what it holds."""
 
+load("@rules_go//go:def.bzl", "go_binary")
 load("//tools/apk:apk.bzl", "ApkRepositoryInfo")
 
 ImageInfo = provider(
@@ -11,7 +12,21 @@ ImageInfo = provider(
 )
 
 def _apko_image_impl(ctx):
-    repository = ctx.attr.repository[ApkRepositoryInfo]
+    config = ctx.actions.declare_file(ctx.label.name + ".apko.yaml")
+    ctx.actions.run(
+        executable = ctx.executable._lock,
+        arguments = [
+            "offline",
+            "--config=" + ctx.file.config.path,
+            "--lock=" + ctx.file.lock.path,
+            "--out=" + config.path,
+        ],
+        inputs = [ctx.file.config, ctx.file.lock],
+        outputs = [config],
+        mnemonic = "ApkoConfig",
+    )
+    repositories = [r[ApkRepositoryInfo] for r in ctx.attr.repositories]
+    keys = {r.public_key.basename: r.public_key.path for r in repositories}
     layout = ctx.actions.declare_directory(ctx.label.name + "/layout")
     sbom = ctx.actions.declare_file(ctx.label.name + "/sbom-x86_64.spdx.json")
     sbom_index = ctx.actions.declare_file(ctx.label.name + "/sbom-index.spdx.json")
@@ -19,17 +34,18 @@ def _apko_image_impl(ctx):
         executable = ctx.executable._apko,
         arguments = [
             "build",
-            ctx.file.config.path,
+            config.path,
             "ember:latest",
             layout.path,
             "--arch=x86_64",
-            "--keyring-append=" + repository.public_key.path,
-            "--repository-append=" + repository.index.dirname.removesuffix("/x86_64"),
             "--sbom-path=" + sbom.dirname,
             "--vcs=false",
             "--log-level=warn",
+        ] + ["--keyring-append=" + key for key in keys.values()] + [
+            "--repository-append=" + r.index.dirname.removesuffix("/x86_64")
+            for r in repositories
         ],
-        inputs = depset([ctx.file.config], transitive = [ctx.attr.repository[DefaultInfo].files]),
+        inputs = depset([config], transitive = [r[DefaultInfo].files for r in ctx.attr.repositories]),
         outputs = [layout, sbom, sbom_index],
         env = {"HOME": "/tmp", "SOURCE_DATE_EPOCH": "0"},
         mnemonic = "Apko",
@@ -42,10 +58,40 @@ def _apko_image_impl(ctx):
 
 apko_image = rule(
     implementation = _apko_image_impl,
-    doc = "An OCI image layout of what an apko configuration names.",
+    doc = """An OCI image layout of what an apko configuration names.
+
+It is composed from the repositories given here alone: the ones that the configuration names are
+for apko_lock. The build fails if the configuration asks for other packages than the lock does.""",
     attrs = {
-        "config": attr.label(mandatory = True, allow_single_file = [".yaml"], doc = "apko's configuration."),
-        "repository": attr.label(mandatory = True, providers = [ApkRepositoryInfo], doc = "Where its packages come from."),
+        "config": attr.label(mandatory = True, allow_single_file = [".yaml"], doc = "apko's configuration. Its `include` is not supported."),
+        "lock": attr.label(mandatory = True, allow_single_file = [".json"], doc = "The lock of the configuration, from apko_lock."),
+        "repositories": attr.label_list(mandatory = True, providers = [ApkRepositoryInfo], doc = "Where its packages come from: apk_repository."),
         "_apko": attr.label(default = "//tools/apko", cfg = "exec", executable = True),
+        "_lock": attr.label(default = "//tools/apko/cmd/lock", cfg = "exec", executable = True),
     },
 )
+
+def apko_lock(name, config, lock, repository):
+    """A program for `bazel run` that pins an image's packages and shows what changed.
+
+    It asks the public repositories that the configuration names, if any, and writes the lock.
+
+    Args:
+      name: name of the target.
+      config: apko's configuration, a file in the workspace.
+      lock: the file that it writes.
+      repository: apk_repository of our own packages; not one of packages fetched by this lock.
+    """
+    paths = {f: native.package_relative_label(f) for f in [config, lock]}
+    go_binary(
+        name = name,
+        args = [
+            "renew",
+            "--apko=$(rlocationpath //tools/apko)",
+            "--config={}/{}".format(paths[config].package, paths[config].name),
+            "--lock={}/{}".format(paths[lock].package, paths[lock].name),
+            "$(rlocationpaths {})".format(repository),
+        ],
+        data = ["//tools/apko", repository],
+        embed = ["//tools/apko/cmd/lock:lock_lib"],
+    )

@@ -25,14 +25,24 @@ def _apko_image_impl(ctx):
         outputs = [config],
         mnemonic = "ApkoConfig",
     )
-    repositories = [r[ApkRepositoryInfo] for r in ctx.attr.repositories]
-    keys = {r.public_key.basename: r.public_key.path for r in repositories}
     layout = ctx.actions.declare_directory(ctx.label.name + "/layout")
     sbom = ctx.actions.declare_file(ctx.label.name + "/sbom-x86_64.spdx.json")
     sbom_index = ctx.actions.declare_file(ctx.label.name + "/sbom-index.spdx.json")
-    ctx.actions.run(
-        executable = ctx.executable._apko,
-        arguments = [
+
+    # apko writes the names of repositories and keys into the image: they get some that do not
+    # depend on where Bazel has the files.
+    links, flags = [], []
+    for r in ctx.attr.repositories:
+        info = r[ApkRepositoryInfo]
+        links += [info.index.dirname.removesuffix("/x86_64"), r.label.name, info.public_key.path, info.public_key.basename]
+        flags += ["--repository-append=" + r.label.name, "--keyring-append=" + info.public_key.basename]
+    ctx.actions.run_shell(
+        command = """set -eu
+            apko=$1; shift
+            while [ "$1" != build ]; do ln -sfn "$1" "$2"; shift 2; done
+            exec "$apko" "$@"
+        """,
+        arguments = [ctx.executable._apko.path] + links + [
             "build",
             config.path,
             "ember:latest",
@@ -41,12 +51,10 @@ def _apko_image_impl(ctx):
             "--sbom-path=" + sbom.dirname,
             "--vcs=false",
             "--log-level=warn",
-        ] + ["--keyring-append=" + key for key in keys.values()] + [
-            "--repository-append=" + r.index.dirname.removesuffix("/x86_64")
-            for r in repositories
-        ],
+        ] + {flag: None for flag in flags}.keys(),
         inputs = depset([config], transitive = [r[DefaultInfo].files for r in ctx.attr.repositories]),
         outputs = [layout, sbom, sbom_index],
+        tools = [ctx.executable._apko],
         env = {"HOME": "/tmp", "SOURCE_DATE_EPOCH": "0"},
         mnemonic = "Apko",
         progress_message = "Composing %{label}",

@@ -14,11 +14,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/ember-os/ember/tools/apk"
+	"github.com/ember-os/ember/tools/lockdiff"
 )
 
 // ErrStale is wrapped by the errors that a new lock remedies.
@@ -90,7 +89,7 @@ func (l *Lock) Encode() ([]byte, error) {
 
 // Changes lists what differs between two locks, a line each.
 func Changes(before, after *Lock) []string {
-	return compare(before.identities(), after.identities())
+	return lockdiff.Lines(before.identities(), after.identities())
 }
 
 // identities maps what the lock pins to what tells one state of it from another.
@@ -122,26 +121,8 @@ func (l *Lock) Check(installed []apk.Installed) error {
 	for _, p := range installed {
 		versions[p.Name] = p.Version
 	}
-	if lines := compare(l.versions(), versions); len(lines) > 0 {
+	if lines := lockdiff.Lines(l.versions(), versions); len(lines) > 0 {
 		return fmt.Errorf("the image is not what the lock says:\n  %s\n%w", strings.Join(lines, "\n  "), ErrStale)
 	}
 	return nil
-}
-
-func compare(before, after map[string]string) (lines []string) {
-	names := maps.Clone(before)
-	maps.Copy(names, after)
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		was, is := before[name], after[name]
-		switch {
-		case was == is:
-		case was == "":
-			lines = append(lines, "+ "+name+" "+is)
-		case is == "":
-			lines = append(lines, "- "+name+" "+was)
-		default:
-			lines = append(lines, "~ "+name+" "+was+" -> "+is)
-		}
-	}
-	return lines
 }

@@ -10,12 +10,12 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
+
+	"github.com/ember-os/ember/tools/lockdiff"
 )
 
 func main() {
@@ -79,7 +79,7 @@ func renew(spec string) error {
 		return nil
 	}
 	fmt.Printf("%s:\n", path)
-	for _, line := range compare(versions(before), versions(after)) {
+	for _, line := range lockdiff.Lines(versions(before), versions(after)) {
 		fmt.Printf("  %s\n", line)
 	}
 	return os.WriteFile(path, after, 0o644)
@@ -94,22 +94,4 @@ func versions(lock []byte) map[string]string {
 		}
 	}
 	return found
-}
-
-func compare(before, after map[string]string) (lines []string) {
-	names := maps.Clone(before)
-	maps.Copy(names, after)
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		was, is := before[name], after[name]
-		switch {
-		case was == is:
-		case was == "":
-			lines = append(lines, "+ "+name+" "+is)
-		case is == "":
-			lines = append(lines, "- "+name+" "+was)
-		default:
-			lines = append(lines, "~ "+name+" "+was+" -> "+is)
-		}
-	}
-	return lines
 }

@@ -1,6 +1,8 @@
 package os_test
 
 import (
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -48,7 +50,12 @@ func TestBoot(t *testing.T) {
 // TestSystem looks at a booted machine as the programs that will run on it do.
 func TestSystem(t *testing.T) {
 	c := config(t)
-	c.Append = `ember.debug=shell quoted="two words" ember.log=shout`
+	initrd, err := os.Stat(c.Initrd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Tinkerbell's lines are long: nearly all of the 4096 bytes, and the last word counts.
+	c.Append = `ember.debug=shell retain_initrd quoted="two words" long=` + strings.Repeat("x", 3900) + ` ember.log=shout last=word`
 	m := vmtest.Start(t, c)
 	await(m, stage.Ready)
 	for _, test := range []struct{ command, want string }{
@@ -57,7 +64,8 @@ func TestSystem(t *testing.T) {
 		{"for c in cpu memory pids io; do grep -qw $c /sys/fs/cgroup/cgroup.subtree_control || echo $c is missing; done; echo checked", "checked"},
 		{"for d in bpf debug kernel/security; do grep -c /sys/$d\\  /proc/mounts; done; echo mounted", "mounted"},
 		{"unshare -m sh -c 'mkdir /tmp/r && mount -t tmpfs r /tmp/r && mkdir /tmp/r/old && cd /tmp/r && pivot_root . old && echo pivoted'", "pivoted"},
-		{"test -f /sys/firmware/initrd && echo kept || echo freed", "freed"},
+		{"wc -c </sys/firmware/initrd", strconv.FormatInt(initrd.Size(), 10)},
+		{"grep -c 'xxx ember.log=shout last=word$' /proc/cmdline", "1"},
 		{"stat -c %a /tmp /run /dev/shm | paste -sd, -", "1777,755,1777"},
 		{"grep -c Ember /etc/os-release", "2"},
 		{"zcat /proc/config.gz | grep -c CONFIG_MODULES=y", "0"},

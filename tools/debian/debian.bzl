@@ -6,6 +6,9 @@ repository are filled by debian.sh, which also makes the private root behind ./b
 
 DEBIAN_SH = Label("//tools/debian:debian.sh")
 
+# Part of every tool root's marker: to be raised when the same lock comes to unpack differently.
+_UNPACKING = "1"
+
 def read_lock(text):
     """The packages of a lock: a list of structs of name, version, archive, path, size, sha256."""
     debs = []
@@ -64,14 +67,13 @@ def sum_sizes(debs):
     return total
 
 def _debian_root_impl(ctx):
-    # Known before the downloads: a change of either starts over instead of failing half-way.
     lock = ctx.path(ctx.attr.lock)
-    marker = ctx.read(lock) + ctx.read(DEBIAN_SH)
+    ctx.path(DEBIAN_SH)  # asked for before the downloads, which a label found late would repeat
     fetch_debs(ctx, lock, "debs")
     ctx.report_progress("unpacking")
     run_debian_sh(ctx, "unpack", lock, "debs", "root")
     ctx.delete("debs")
-    ctx.file("ROOT", marker)
+    ctx.file("ROOT", "unpacking {}\n{}".format(_UNPACKING, ctx.read(lock)))
     ctx.file("BUILD.bazel", """exports_files(["ROOT"])\n""")
     return ctx.repo_metadata(reproducible = True) if hasattr(ctx, "repo_metadata") else None
 
@@ -81,7 +83,7 @@ _debian_root = repository_rule(
     environ = ["EMBER_LOCKED"],
     doc = """A tool root: the packages of a lock, unpacked into root/, and beside it the file ROOT.
 
-ROOT changes when the lock or the unpacking does, so it stands for the whole tree where an action
+ROOT changes when what is unpacked does, so it stands for the whole tree where an action
 names its inputs: ten thousand files would make every action slow.""",
 )
 

@@ -215,20 +215,16 @@ make() {
 
 # start replaces this process by Bazel.
 start() {
-  local settings=() changes
+  local changes
   # These make a server restart that runs in an older root or beside replaced files: what is mounted
   # over a file stays with the file.
   changes=$(stat -L -c %i.%Z "$workspace/MODULE.bazel.lock" /etc/hosts /etc/resolv.conf 2>/dev/null | paste -sd,) || true
-  # Bazel knows --version only as its sole argument.
-  if [[ $* != --version ]]; then
-    settings=("--bazelrc=$modules/bazelrc" "--host_jvm_args=-Dember.root=${base##*/},${trust##*/},$changes")
-  fi
   inside "$(pwd -P)"
   umask "$caller_umask"
   # Locales, libraries and certificates are the root's.
   exec "${INSIDE[@]}" env -u LD_LIBRARY_PATH -u LD_PRELOAD -u SSL_CERT_DIR -u CURL_CA_BUNDLE \
     LC_ALL=C.UTF-8 SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt PATH=/usr/sbin:/usr/bin:/sbin:/bin \
-    bazel "${settings[@]}" "$@"
+    bazel --bazelrc="$modules/bazelrc" --host_jvm_args="-Dember.root=${base##*/},${trust##*/},$changes" "$@"
 }
 
 places

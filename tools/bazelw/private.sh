@@ -131,8 +131,8 @@ make_trust() {
   local t=$cache/tmp/trust
   mkdir -p "$t/java"
   cp "$bundle" "$t/ca-certificates.crt"
-  csplit -s -z -f "$t/ca" -b '%04d.crt' "$bundle" '/-----BEGIN CERTIFICATE-----/' '{*}' ||
-    die "$bundle holds no certificates: set SSL_CERT_FILE to a file that does"
+  grep -q '^-----BEGIN CERTIFICATE-----' "$bundle" || die "$bundle holds no certificates: set SSL_CERT_FILE to a file that does"
+  csplit -s -z -f "$t/ca" -b '%04d.crt' "$bundle" '/^-----BEGIN CERTIFICATE-----/' '{*}'
   trust=$t inside /
   printf '+%s\n' "$t"/ca[0-9]*.crt |
     "${INSIDE[@]}" /usr/lib/jvm/default-java/bin/java -jar /usr/share/ca-certificates-java/ca-certificates-java.jar -storepass changeit >"$t/log" 2>&1 ||
@@ -190,7 +190,7 @@ fetch_module() {
     [[ $(sha256sum <"$4") == "$3 "* ]] || die "$1 $2 from the Go module proxy does not have the hash in tools/bazelw/modules.txt: check GOPROXY, and that nothing rewrites downloads"
     return
   done
-  die "fetching $1 $2 from the Go module proxy failed: ${error##*$'\n'}; check GOPROXY and https_proxy, and if the network has a certificate authority of its own, set SSL_CERT_FILE to a file with its certificate"
+  die "downloading $1 $2 from the Go module proxy failed: ${error##*$'\n'}; check GOPROXY and https_proxy, and if the network has a certificate authority of its own, set SSL_CERT_FILE to a file with its certificate"
 }
 
 # make makes what is missing, and sets $bundle and $trust.

@@ -21,7 +21,7 @@ umask 022
 export LC_ALL=C
 
 program=${EMBER_PROGRAM:-debian.sh}
-apt_helper=/usr/lib/apt/apt-helper
+apt_helper=/usr/lib/apt/apt-helper # in no PATH
 scratch='' ticker=''
 trap 'rm -rf "$scratch"; [[ -z $ticker ]] || kill "$ticker" 2>/dev/null || true' EXIT
 
@@ -125,7 +125,7 @@ fetch() {
 progress() {
   local ticks=0 every=20 end='\n'
   if [[ -t 2 ]]; then every=1 end='\r'; fi
-  while sleep 1 && kill -0 $$ 2>/dev/null; do
+  while sleep 1 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
     ticks=$((ticks + 1))
     ((ticks % every)) || printf "%s: %s of %s MB$end" "$program" "$(du -s -BMB "$1" | sed 's/MB.*//')" "$2" >&2
   done
@@ -134,7 +134,7 @@ progress() {
 newest() {
   local lock=$1 debs=$2 name archive path sha256 text want='' failed='' gone=() wrong=(); shift 2
   local -A base=([debian]=$(mirror debian) [debian-security]=$(mirror debian-security)) hash=() fault=()
-  [[ -x $apt_helper ]] || have curl || die "downloading Debian packages needs apt or curl: install one of them"
+  have apt-get || have curl || die "downloading Debian packages needs apt or curl: install one of them"
   rm -f "$debs"/*.part
   while read -r name _ archive path _ sha256; do
     if [[ " $* " == *" $name "* ]] && ! good "$debs/$sha256.deb" "$sha256"; then
@@ -163,7 +163,7 @@ newest() {
 # line of name and reason (an HTTP status first) for each that failed.
 download() {
   local name url args=()
-  if [[ -x $apt_helper ]]; then
+  if have apt-get && [[ -x $apt_helper ]]; then
     while read -r name url; do args+=("$url" "$name.part" ''); done < <(grep .)
     "$apt_helper" -qq -o APT::Sandbox::User= download-file "${args[@]}" 2>&1 |
       sed -n 's#^E: Failed to fetch .*/\([^_/]*\)_[^ ]*  *#\1 #p'

@@ -3,20 +3,30 @@
 #
 #   debian.sh mirror ARCHIVE             where this machine gets debian or debian-security
 #   debian.sh lock SPEC                  resolves SPEC (see tools/debian/README.md), prints a lock
-#   debian.sh fetch LOCK DEBS            downloads every package to DEBS/<sha256>.deb, checks it
-#   debian.sh newest LOCK DEBS NAME...   takes the suite's present version for packages gone from the mirror
+#   debian.sh fetch LOCK DEBS            downloads every package to DEBS/<sha256>.deb, shows progress
+#   debian.sh newest LOCK DEBS NAME...   downloads the named packages only
 #   debian.sh unpack LOCK DEBS DEST      unpacks all of them into the new directory DEST
 #   debian.sh data DEB                   writes one package's files as a tar stream
 #   debian.sh version DEB                prints one package's version
 #
-# It needs bash, tar, sha256sum and either apt or curl; xz where there is no dpkg-deb. bazelw runs it before there is
-# a Bazel, repository rules run it afterwards: every tool root is made by this file. Anything that
-# goes wrong ends it with one sentence on standard error and exit status 1.
+# fetch and newest check every file's hash. For a version that the mirror no longer has they take the
+# suite's present one, with a warning, or refuse if EMBER_LOCKED is set.
+#
+# It needs bash, coreutils, grep, sed, tar and either apt or curl; xz where there is no dpkg-deb.
+# bazelw runs it before there is a Bazel, repository rules run it afterwards: every tool root is
+# made by this file. Anything that goes wrong ends it with one sentence on standard error and exit
+# status 1.
 set -euo pipefail
 umask 022
 export LC_ALL=C
 
-die() { printf '%s: %s\n' "${EMBER_PROGRAM:-debian.sh}" "$*" >&2; exit 1; }
+program=${EMBER_PROGRAM:-debian.sh}
+apt_helper=/usr/lib/apt/apt-helper # in no PATH
+scratch='' ticker=''
+trap 'rm -rf "$scratch"; [[ -z $ticker ]] || kill "$ticker" 2>/dev/null || true' EXIT
+
+say() { printf '%s: %s\n' "$program" "$*" >&2; }
+die() { say "$*"; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # mirror prints the URI of an archive: the environment's, else the one in apt's own sources.
@@ -29,7 +39,7 @@ mirror() {
     main=$(sed -n 's#^\(.*/debian\)/* .*#\1#p' <<<"$uris" | head -n 1)
     security=${security:-$(sed -n 's#^\(.*/debian-security\)/* .*-security$#\1#p' <<<"$uris" | head -n 1)}
   fi
-  [[ -n $main ]] || die "this machine's apt names no Debian mirror: set EMBER_DEBIAN_MIRROR to the address of one (a folder that holds dists/ and pool/), or install bazelisk and a Debian mirror address all the same for the compilers"
+  [[ -n $main ]] || die "this machine's apt names no Debian mirror: set EMBER_DEBIAN_MIRROR to the address of one (a folder that holds dists/ and pool/)"
   main=${main%/}
   case $archive in
     debian) echo "$main" ;;
@@ -62,16 +72,16 @@ private_apt() {
     'APT::Sandbox::User ""' 'Acquire::Languages "none"' 'Acquire::Check-Valid-Until "false"' \
     'Debug::NoLocking "true"' 'Acquire::ForceHash "sha256"' 'Binary::apt-get::APT::Update::Post-Invoke-Success ""' >"$dir/apt.conf"
   export APT_CONFIG=$dir/apt.conf
-  apt-get -qq update >"$dir/log" 2>&1 || die "reading the package lists of $* failed: $(grep -m1 '^[EW]:' "$dir/log" || tail -n 1 "$dir/log")"
+  apt-get -qq update >"$dir/log" 2>&1 ||
+    die "reading the package lists of $* failed: $(grep -m1 '^E:' "$dir/log" || tail -n 1 "$dir/log"); check the mirrors that apt, or EMBER_DEBIAN_MIRROR and EMBER_DEBIAN_SECURITY_MIRROR, name"
 }
 
 # lines KEY FILE prints what follows KEY on each line that starts with it.
 lines() { sed -n "s/^$1 //p" "$2"; }
 
-
 lock() {
   local spec=$1 suites wanted drop security get=(-y install)
-  scratch=$(mktemp -d); trap 'rm -rf "$scratch"' EXIT
+  scratch=$(mktemp -d)
   mapfile -t suites < <(lines suite "$spec")
   mapfile -t wanted < <(lines package "$spec")
   drop=$(lines without "$spec" | paste -sd'|')
@@ -91,51 +101,96 @@ lock() {
 }
 
 # good FILE SHA256
-good() { [[ -f $1 && $(sha256sum <"$1") == "$2"* ]]; }
+good() { [[ -f $1 && $(sha256sum <"$1") == "$2 "* ]]; }
+
+# room DIR ends the run if room is what is missing there.
+room() {
+  (($(df --output=avail -m "$1" | tail -n 1) > 10)) || die "the disk that holds $1 is full: make room and start again"
+}
 
 fetch() {
-  local lock=$1 debs=$2 name version archive path size sha256 n=0 total missing=()
+  local lock=$1 debs=$2 names size total=0
   mkdir -p "$debs"
-  local -A uri=([debian]=$(mirror debian) [debian-security]=$(mirror debian-security))
-  local -a names=() urls=() sums=()
-  while read -r name version archive path size sha256; do
-    good "$debs/$sha256.deb" "$sha256" && continue
-    names+=("$name"); urls+=("${uri[$archive]}/$path"); sums+=("$sha256"); n=$((n + size))
-  done < <(lines deb "$lock")
-  total=${#names[@]}
-  ((total == 0)) && return
-  echo "fetching $total Debian packages, $((n / 1000000)) MB" >&2
-  local i
-  if have curl; then
-    for i in "${!urls[@]}"; do printf 'url = "%s"\noutput = "%s/%s.part"\n' "${urls[i]}" "$debs" "${sums[i]}"; done |
-      curl -sS --retry 3 --fail -Z --parallel-max 8 -K - 2>"$debs/curl.log" || true
-  elif [[ -x /usr/lib/apt/apt-helper ]]; then
-    for i in "${!urls[@]}"; do /usr/lib/apt/apt-helper -qq download-file "${urls[i]}" "$debs/${sums[i]}.part" "SHA256:${sums[i]}" || true; done
-  else
-    die "downloading Debian packages needs curl or apt: install one of them"
-  fi
-  for i in "${!sums[@]}"; do
-    if good "$debs/${sums[i]}.part" "${sums[i]}"; then mv "$debs/${sums[i]}.part" "$debs/${sums[i]}.deb"
-    else rm -f "$debs/${sums[i]}.part"; missing+=("${names[i]}"); fi
+  mapfile -t names < <(lines deb "$lock" | cut -d' ' -f1)
+  while read -r size; do total=$((total + size)); done < <(lines deb "$lock" | cut -d' ' -f5)
+  total=$((total / 1000000))
+  say "fetching ${#names[@]} Debian packages, $total MB"
+  progress "$debs" "$total" &
+  ticker=$!
+  newest "$lock" "$debs" "${names[@]}"
+}
+
+# progress DIR TOTAL shows how many of TOTAL MB are in DIR, every second on a terminal and every 20
+# seconds elsewhere, until it is killed or this script has ended.
+progress() {
+  local ticks=0 every=20 end='\n'
+  if [[ -t 2 ]]; then every=1 end='\r'; fi
+  while sleep 1 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
+    ticks=$((ticks + 1))
+    ((ticks % every)) || printf "%s: %s of %s MB$end" "$program" "$(du -s -BMB "$1" | sed 's/MB.*//')" "$2" >&2
   done
-  rm -f "$debs/curl.log"
-  ((${#missing[@]} == 0)) || newest "$lock" "$debs" "${missing[@]}"
 }
 
 newest() {
-  local lock=$1 debs=$2 suites name sha256; shift 2
-  [[ -z ${EMBER_LOCKED:-} ]] || die "the mirror no longer has the locked version of: $*; renew the lock with 'bazel run //tools/debian:lock', or leave out --config=locked to take the suite's present versions"
+  local lock=$1 debs=$2 name archive path sha256 text want='' failed='' gone=() wrong=(); shift 2
+  local -A base=([debian]=$(mirror debian) [debian-security]=$(mirror debian-security)) hash=() fault=()
+  have apt-get || have curl || die "downloading Debian packages needs apt or curl: install one of them"
+  rm -f "$debs"/*.part
+  while read -r name _ archive path _ sha256; do
+    if [[ " $* " == *" $name "* ]] && ! good "$debs/$sha256.deb" "$sha256"; then
+      want+="$name ${base[$archive]}/$path"$'\n'
+      hash[$name]=$sha256
+    fi
+  done < <(lines deb "$lock")
+  while read -r name text; do fault[$name]=$text; done < <(cd "$debs" && download <<<"$want")
+  for name in "${!hash[@]}"; do
+    if good "$debs/$name.part" "${hash[$name]}"; then
+      mv "$debs/$name.part" "$debs/${hash[$name]}.deb"
+    elif [[ ${fault[$name]:-} =~ ^(404|410) ]]; then
+      gone+=("$name")
+    elif [[ -s $debs/$name.part && -z ${fault[$name]:-} ]]; then
+      wrong+=("$name")
+    else
+      failed="downloading $name: ${fault[$name]:-ended early}"
+    fi
+  done
+  [[ -z ${wrong[*]} ]] || die "the mirror serves other bytes than the lock names for: ${wrong[*]}; take another mirror (EMBER_DEBIAN_MIRROR), and check that nothing rewrites downloads"
+  [[ -z $failed ]] || { room "$debs"; die "$failed; check the network, http_proxy, and the mirror that apt or EMBER_DEBIAN_MIRROR names"; }
+  [[ -z ${gone[*]} ]] || present "$lock" "$debs" "${gone[@]}"
+}
+
+# download reads lines of a package's name and URL, writes what is there to NAME.part, and prints a
+# line of name and reason (an HTTP status first) for each that failed.
+download() {
+  local name url args=()
+  if have apt-get && [[ -x $apt_helper ]]; then
+    while read -r name url; do args+=("$url" "$name.part" ''); done < <(grep .)
+    "$apt_helper" -qq -o APT::Sandbox::User= download-file "${args[@]}" 2>&1 |
+      sed -n 's#^E: Failed to fetch .*/\([^_/]*\)_[^ ]*  *#\1 #p'
+  else
+    sed -n 's/\(.*\) \(.*\)/url = "\2"\noutput = "\1.part"/p' |
+      curl -sS -L -Z --parallel-max 8 --retry 3 --connect-timeout 20 --speed-time 60 --speed-limit 1 \
+        -w '%{filename_effective} %{http_code} %{errormsg}\n' -K - 2>/dev/null |
+      sed -n '/ 200 $/d; s/\.part / /p'
+  fi || true # newest judges by what is there
+}
+
+# present LOCK DEBS NAME... takes the suite's present version of packages that have left the mirror.
+present() {
+  local lock=$1 debs=$2 suites name taken=(); shift 2
+  local advice="renew the lock with 'bazel run //tools/debian:lock'"
+  [[ -z ${EMBER_LOCKED:-} ]] || die "the mirror no longer has the locked version of: $*; $advice, or leave out --config=locked to take the suite's present versions"
+  have apt-get || die "the mirror no longer has the locked version of: $*, and finding the present one needs apt, which this machine does not have: set EMBER_DEBIAN_MIRROR to a mirror with older files, or update this workspace"
   debs=$(cd "$debs" && pwd)
-  lock=$(cd "$(dirname "$lock")" && pwd)/$(basename "$lock")
-  scratch=$(mktemp -d); trap 'rm -rf "$scratch"' EXIT
+  scratch=$debs/present
   mapfile -t suites < <(lines suite "$lock")
   private_apt "$scratch" "${suites[@]}"
+  (cd "$scratch" && apt-get -qq download "$@" >log 2>&1) || die "downloading $*: $(grep -m1 '^E:' "$scratch/log" || tail -n 1 "$scratch/log")"
   for name; do
-    (cd "$scratch" && apt-get -qq download "$name" >log 2>&1) || die "downloading $name: $(tail -n 1 "$scratch/log")"
-    sha256=$(lines deb "$lock" | grep "^$name " | cut -d' ' -f6)
-    echo "WARNING: $name: the locked version has left the mirror; taking $(basename "$scratch/$name"_*.deb), so the bytes of what is built may differ from others'; renew the lock with 'bazel run //tools/debian:lock'" >&2
-    mv "$scratch/$name"_*.deb "$debs/$sha256.deb"
+    taken+=("$(basename "$scratch/$name"_*.deb)")
+    mv "$scratch/$name"_*.deb "$debs/$(lines deb "$lock" | sed -n "s/^$name .* //p").deb"
   done
+  echo "WARNING: locked versions have left the mirror, and the suite's present ones are taken, so the bytes of what is built may differ from others': ${taken[*]}; $advice" >&2
 }
 
 # member DEB NAME writes the archive member NAME.tar.* (data, control), unpacked, as a tar stream.
@@ -159,16 +214,20 @@ data() { if have dpkg-deb; then dpkg-deb --fsys-tarfile "$1"; else member "$1" d
 version() { if have dpkg-deb; then dpkg-deb -f "$1" Version; else member "$1" control | tar -xO ./control | lines Version: /dev/stdin; fi; }
 
 unpack() {
-  local lock=$1 debs=$2 dest=$3 list links name version archive path size sha256 target excludes=()
+  local lock=$1 debs=$2 dest=$3 list links name sha256 target error n=0 total excludes=()
   mapfile -t excludes < <(lines exclude "$lock" | sed 's/^/--exclude=/')
   list=$(lines deb "$lock")
   links=$(lines link "$lock")
   [[ -n $list ]] || die "$lock names no package"
   mkdir -p "$dest"
   # base-files first: it has the links from /bin to /usr/bin that the others rely on.
-  list=$(grep '^base-files ' <<<"$list"; grep -v '^base-files ' <<<"$list")
-  while read -r name version archive path size sha256; do
-    data "$debs/$sha256.deb" | tar -x -C "$dest" --no-same-owner --no-same-permissions "${excludes[@]}" || die "unpacking $name into $dest failed: is the disk full?"
+  list=$(grep '^base-files ' <<<"$list" || true; grep -v '^base-files ' <<<"$list")
+  total=$(wc -l <<<"$list")
+  while read -r name _ _ _ _ sha256; do
+    n=$((n + 1))
+    if [[ -t 2 ]]; then printf '%s: unpacking %s of %s\r' "$program" "$n" "$total" >&2; fi
+    error=$({ data "$debs/$sha256.deb" | tar -x -C "$dest" --no-same-owner --no-same-permissions "${excludes[@]}"; } 2>&1) ||
+      { room "$dest"; die "unpacking $name into $dest failed: ${error##*$'\n'}"; }
   done <<<"$list"
   chmod -R u+rwX "$dest"
   [[ -z $links ]] || while read -r name target; do ln -sfn "$target" "$dest/$name"; done <<<"$links"

@@ -115,7 +115,7 @@ fetch() {
   while read -r size; do total=$((total + size)); done < <(lines deb "$lock" | cut -d' ' -f5)
   total=$((total / 1000000))
   say "fetching ${#names[@]} Debian packages, $total MB"
-  progress "$debs" "$total" &
+  progress "$debs" "$total" 9>&- & # bazelw's lock, which the last sleep would keep
   ticker=$!
   newest "$lock" "$debs" "${names[@]}"
 }

@@ -34,13 +34,6 @@ var System = []Mount{
 	{Type: "efivarfs", Target: "/sys/firmware/efi/efivars", Flags: nosuid | nodev | noexec, If: "/sys/firmware/efi/efivars"},
 }
 
-// Debug is what shows, and lets root change, the insides of the kernel. It is for
-// machines with a debug shell only.
-var Debug = []Mount{
-	{Type: "debugfs", Target: "/sys/kernel/debug", Flags: nosuid | nodev | noexec, Data: "mode=0700", If: "/sys/kernel/debug"},
-	{Type: "tracefs", Target: "/sys/kernel/tracing", Flags: nosuid | nodev | noexec, Data: "mode=0700", If: "/sys/kernel/tracing"},
-}
-
 // Links is what POSIX programs and shells expect in /dev beside devices.
 var Links = []Link{
 	{"/dev/fd", "/proc/self/fd"},

@@ -120,11 +120,7 @@ func (s *system) enterRoot(context.Context) ([]stage.Field, error) {
 }
 
 func (s *system) mountSystem(context.Context) ([]stage.Field, error) {
-	table := mounts.System
-	if s.config.Debug.Shell {
-		table = append(table[:len(table):len(table)], mounts.Debug...)
-	}
-	failed, err := mounts.All("/", table)
+	failed, err := mounts.All("/", mounts.System)
 	s.warn("going on without a filesystem", failed...)
 	if err != nil {
 		return nil, err

@@ -41,6 +41,10 @@ func (c Config) binds() []toolroot.Bind {
 	return binds
 }
 
+// consoleParams come before the caller's. On a loaded host an emulated timer is late, which the
+// kernel takes for a broken one and panics ("IO-APIC + timer doesn't work").
+const consoleParams = "console=ttyS0 no_timer_check"
+
 // args is QEMU's command line: nothing but what it names is in the machine.
 func (c Config) args() []string {
 	a := []string{
@@ -71,7 +75,7 @@ func (c Config) args() []string {
 			"-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n",
 			"-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n")
 	}
-	a = append(a, "-kernel", insideKernel, "-append", strings.TrimSpace("console=ttyS0 "+c.Append))
+	a = append(a, "-kernel", insideKernel, "-append", strings.TrimSpace(consoleParams+" "+c.Append))
 	if c.Initrd != "" {
 		a = append(a, "-initrd", insideInitrd)
 	}

@@ -13,7 +13,7 @@ const (
 	baseArgs = "-nodefaults -no-user-config -no-reboot -display none -machine q35 -m 512 -smp 1 -accel tcg -cpu max,la57=off " +
 		"-chardev stdio,id=console,signal=off,mux=off -serial chardev:console " +
 		"-chardev socket,id=qmp,path=/vm/qmp.sock -mon chardev=qmp,mode=control "
-	kernelArgs = "-kernel /in/kernel -append console=ttyS0"
+	kernelArgs = "-kernel /in/kernel -append console=ttyS0 no_timer_check"
 )
 
 func TestArgs(t *testing.T) {
@@ -60,7 +60,7 @@ func TestArgs(t *testing.T) {
 		})
 	}
 	c := Config{Append: "a  'b c'"}
-	if args := c.args(); args[len(args)-1] != "console=ttyS0 a  'b c'" {
+	if args := c.args(); args[len(args)-1] != "console=ttyS0 no_timer_check a  'b c'" {
 		t.Errorf("the command line is not one argument: %q", args)
 	}
 }

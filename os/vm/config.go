@@ -45,7 +45,7 @@ type Config struct {
 	Dir       string        // an existing directory for sockets, TPM and firmware variables
 	Kernel    string        // bzImage
 	Initrd    string        // may be empty
-	Append    string        // kernel command line, after console=ttyS0
+	Append    string        // kernel command line, after consoleParams
 	MemoryMiB int           // 1024 if 0
 	CPUs      int           // 2 if 0
 	UEFI      bool          // boot under OVMF instead of SeaBIOS

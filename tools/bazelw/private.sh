@@ -107,6 +107,7 @@ make_root() {
   say "making a private root with Bazel in $base (once; about a minute)"
   "$debian/debian.sh" fetch "$debian/bazel.lock" "$cache/debs"
   right_bazel
+  say "unpacking them"
   "$debian/debian.sh" unpack "$debian/bazel.lock" "$cache/debs" "$t/root"
   rm -rf "$t/root/etc/bazel" # Debian's own settings for every workspace
   mkdir -p "$t/root/etc/ssl/certs/java"

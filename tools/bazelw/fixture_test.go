@@ -224,7 +224,7 @@ func (m *machine) refused(sentence, script string, args ...string) {
 	m.t.Helper()
 	status, stdout, stderr := m.run(script, args...)
 	lines := slices.DeleteFunc(strings.Split(strings.TrimSpace(stderr), "\n"), func(line string) bool {
-		return strings.Contains(line, ": fetching ") || strings.Contains(line, ": asking ") || strings.Contains(line, ": making a private root")
+		return strings.Contains(line, ": fetching ") || strings.Contains(line, ": asking ") || strings.Contains(line, ": making a private root") || strings.Contains(line, ": unpacking them")
 	})
 	if status != 1 || stdout != "" || len(lines) != 1 || !strings.Contains(lines[0], sentence) {
 		m.t.Errorf("%s: exit status %d, output %q, errors\n%s\nwanted one line with\n%s", script, status, stdout, stderr, sentence)

@@ -27,10 +27,11 @@ digest() { cat "$@" | sha256sum | cut -c1-12; }
 # Top-level directories of the host that the private root has its own of, or none.
 hidden="usr bin sbin lib lib32 lib64 libx32 libo32 etc dev proc sys run boot lost+found"
 
-# visible DIR WHAT ends the run if DIR is not below a directory that the private root shows.
-visible() {
-  local top=${1#/}
+# usable DIR WHAT ends the run if DIR is not one that the private root shows and Bazel can use.
+usable() {
+  local top=${1#/} LC_ALL=C
   top=${top%%/*}
+  [[ $1 != *[!\ -~]* ]] || die "$2 is $1, but Bazel knows only ASCII names: use a directory elsewhere"
   [[ " $hidden " != *" $top "* ]] ||
     die "$2 is $1, but /$top is not the host's in the private root in which Bazel runs: use a directory elsewhere, for example under /home, /srv, /opt or /var"
 }
@@ -42,9 +43,9 @@ places() {
   cache=${EMBER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ember}
   { mkdir -p "$cache/mnt" && [[ -w $cache ]]; } 2>/dev/null || die "cannot write $cache: set EMBER_CACHE to a folder that can be written"
   cache=$(cd "$cache" && pwd -P)
-  visible "$workspace" "the workspace"
-  visible "$cache" "the cache"
-  visible "$(pwd -P)" "the current directory"
+  usable "$workspace" "the workspace"
+  usable "$cache" "the cache"
+  usable "$(pwd -P)" "the current directory"
   base=$cache/bazel-$(digest "$debian/bazel.lock" "$debian/debian.sh" "${BASH_SOURCE[0]}")
   root=$base/root
   modules=$base/modules-$(digest "$here/modules.txt" "$here/modules.bazelrc")
@@ -100,13 +101,16 @@ remove_old() {
 }
 
 make_root() {
-  local t=$cache/tmp free
+  local t=$cache/tmp free needed
   remove_old
+  mkdir -p "$cache/debs"
   free=$(df --output=avail -m "$cache" | tail -n 1)
-  ((free >= 900)) || die "the private root needs 900 MB in $cache, where ${free// /} MB are free: make room, or set EMBER_CACHE to another folder"
+  needed=$((900 - $(du -sm "$cache/debs" | cut -f1)))
+  ((free >= needed)) || die "the private root needs $needed MB in $cache, where ${free// /} MB are free: make room, or set EMBER_CACHE to another folder"
   say "making a private root with Bazel in $base (once; about a minute)"
   "$debian/debian.sh" fetch "$debian/bazel.lock" "$cache/debs"
   right_bazel
+  say "unpacking them"
   "$debian/debian.sh" unpack "$debian/bazel.lock" "$cache/debs" "$t/root"
   rm -rf "$t/root/etc/bazel" # Debian's own settings for every workspace
   mkdir -p "$t/root/etc/ssl/certs/java"

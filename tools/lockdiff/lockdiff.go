@@ -9,7 +9,8 @@ import (
 
 // Lines compares what two states of a lock give each name, such as its version.
 func Lines(before, after map[string]string) (lines []string) {
-	names := maps.Clone(before)
+	names := map[string]string{}
+	maps.Copy(names, before)
 	maps.Copy(names, after)
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		was, is := before[name], after[name]

@@ -50,7 +50,7 @@ mirror() {
 
 archive_of() { case $1 in *-security) echo debian-security ;; *) echo debian ;; esac; }
 
-# private_apt makes apt's whole state in directory $1 for the suites named after it, and fills APT.
+# private_apt makes apt's whole state in directory $1 for the suites named after it, and sets APT_CONFIG.
 private_apt() {
   local dir=$1 key suite uri; shift
   have apt-get || die "resolving Debian packages needs apt-get, which this machine does not have: run it on Debian or through ./bazelw without bazelisk on PATH"

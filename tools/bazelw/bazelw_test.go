@@ -191,7 +191,7 @@ func TestRefusals(t *testing.T) {
 		{"no cache", "cannot write /proc/ember: set EMBER_CACHE", env("EMBER_CACHE=/proc/ember")},
 		{"hidden cache", "but /dev is not the host's in the private root", env("EMBER_CACHE=/dev/shm/ember-bazelw-test")},
 		{"other letters", "but Bazel knows only ASCII names", env("EMBER_CACHE=" + t.TempDir() + "/ü")},
-		{"no mirror", "names no Debian mirror: set EMBER_DEBIAN_MIRROR", env("EMBER_DEBIAN_MIRROR=")},
+		{"no mirror", "neither apt's sources nor EMBER_DEBIAN_MIRROR name a Debian mirror", env("EMBER_DEBIAN_MIRROR=")},
 		{"no module proxy", "GOPROXY is 'off'", env("GOPROXY=off")},
 		{"no unshare", "install util-linux", func(m *machine) { m.check(os.Remove(m.dir + "/bin/unshare")) }},
 		{"no namespaces", "this machine refuses user namespaces", func(m *machine) {

@@ -167,7 +167,7 @@ func TestMirror(t *testing.T) {
 			}
 			m.tool("apt-get", script.String())
 			if c.debian == "" {
-				m.refused("names no Debian mirror: set EMBER_DEBIAN_MIRROR", debianSh, "mirror", "debian")
+				m.refused("neither apt's sources nor EMBER_DEBIAN_MIRROR name a Debian mirror", debianSh, "mirror", "debian")
 				return
 			}
 			for archive, want := range map[string]string{"debian": c.debian, "debian-security": c.security} {

@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -21,7 +22,7 @@ import (
 )
 
 // hostTools is all that a machine needs beside bash, and apt or curl.
-var hostTools = strings.Fields(`basename cat chmod cp csplit cut df dirname du env flock grep gzip head id
+var hostTools = strings.Fields(`basename cat chmod cp csplit cut dd df dirname du env flock grep gzip head id
 	ln mkdir mv paste rm sed sha256sum sleep sort stat tail tar touch uname wc xargs`)
 
 // machine is a workspace, a cache and a home with the launcher, a PATH of its
@@ -183,9 +184,11 @@ func tarball(files map[string]string) []byte {
 // distribution fills the mirrors with a root and a module, and writes their locks.
 func (m *machine) distribution() {
 	m.t.Helper()
+	program := make([]byte, 1<<20) // more than a pipe holds, also compressed
+	rand.NewChaCha8([32]byte{}).Read(program)
 	certificate := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("some authority")}))
 	m.write(filepath.Join(m.workspace, "tools/debian/bazel.lock"), "suite forky\n"+
-		m.deb("bazel-bootstrap", "7.7.1+ds-8", map[string]string{"usr/bin/bazel": "Bazel"})+
+		m.deb("bazel-bootstrap", "7.7.1+ds-8", map[string]string{"usr/bin/bazel": string(program)})+
 		m.deb("ca-certificates", "1", map[string]string{"usr/share/ca-certificates/mozilla/a.crt": certificate}), 0o644)
 	m.write(filepath.Join(m.workspace, "tools/debian/goproxy.lock"), "suite forky\n"+
 		m.deb("golang", "1", map[string]string{"usr/lib/go/go.env": "GOPROXY=https://proxy.invalid,direct\n"}), 0o644)

@@ -194,7 +194,7 @@ fetch_module() {
     [[ $(sha256sum <"$4") == "$3 "* ]] || die "$1 $2 from the Go module proxy does not have the hash in tools/bazelw/modules.txt: check GOPROXY, and that nothing rewrites downloads"
     return
   done
-  die "downloading $1 $2 from the Go module proxy failed: ${error##*$'\n'}; check GOPROXY and https_proxy, and if the network has a certificate authority of its own, set SSL_CERT_FILE to a file with its certificate"
+  die "downloading $1 $2 from the Go module proxy failed: ${error%%$'\n'*}; check GOPROXY and https_proxy, and if the network has a certificate authority of its own, set SSL_CERT_FILE to a file with its certificate"
 }
 
 # make makes what is missing, and sets $bundle and $trust.

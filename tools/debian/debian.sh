@@ -39,7 +39,7 @@ mirror() {
     main=$(sed -n 's#^\(.*/debian\)/* .*#\1#p' <<<"$uris" | head -n 1)
     security=${security:-$(sed -n 's#^\(.*/debian-security\)/* .*-security$#\1#p' <<<"$uris" | head -n 1)}
   fi
-  [[ -n $main ]] || die "this machine's apt names no Debian mirror: set EMBER_DEBIAN_MIRROR to the address of one (a folder that holds dists/ and pool/)"
+  [[ -n $main ]] || die "neither apt's sources nor EMBER_DEBIAN_MIRROR name a Debian mirror: set the latter to the address of one (a folder that holds dists/ and pool/)"
   main=${main%/}
   case $archive in
     debian) echo "$main" ;;
@@ -50,7 +50,7 @@ mirror() {
 
 archive_of() { case $1 in *-security) echo debian-security ;; *) echo debian ;; esac; }
 
-# private_apt makes apt's whole state in directory $1 for the suites named after it, and fills APT.
+# private_apt makes apt's whole state in directory $1 for the suites named after it, and sets APT_CONFIG.
 private_apt() {
   local dir=$1 key suite uri; shift
   have apt-get || die "resolving Debian packages needs apt-get, which this machine does not have: run it on Debian or through ./bazelw without bazelisk on PATH"
@@ -193,16 +193,20 @@ present() {
   echo "WARNING: locked versions have left the mirror, and the suite's present ones are taken, so the bytes of what is built may differ from others': ${taken[*]}; $advice" >&2
 }
 
+# part FILE AT SIZE writes SIZE bytes of a file.
+part() { dd if="$1" bs=1M iflag=skip_bytes,count_bytes skip="$2" count="$3" status=none; }
+
 # member DEB NAME writes the archive member NAME.tar.* (data, control), unpacked, as a tar stream.
 member() {
   local at=8 name size
-  while read -r name _ _ _ _ size _ < <(tail -c +$((at + 1)) "$1" | head -c 60) && [[ -n $name ]]; do
+  while read -r name _ _ _ _ size _ < <(part "$1" "$at" 60) && [[ -n $name ]]; do
+    at=$((at + 60))
     case $name in
-      "$2".tar.xz*) tail -c +$((at + 61)) "$1" | head -c "$size" | xz -dc; return ;;
-      "$2".tar.zst*) tail -c +$((at + 61)) "$1" | head -c "$size" | zstd -dc; return ;;
-      "$2".tar.gz*) tail -c +$((at + 61)) "$1" | head -c "$size" | gzip -dc; return ;;
+      "$2".tar.xz*) part "$1" "$at" "$size" | xz -dc; return ;;
+      "$2".tar.zst*) part "$1" "$at" "$size" | zstd -dc; return ;;
+      "$2".tar.gz*) part "$1" "$at" "$size" | gzip -dc; return ;;
     esac
-    at=$((at + 60 + size + size % 2))
+    at=$((at + size + size % 2))
   done
   die "$1 is not a Debian package"
 }

@@ -12,6 +12,7 @@
 #   bazel-KEY/trust-KEY      the certificates that this machine trusts
 #   bazel-KEY/lock           held, shared, by whatever runs in the root
 set -euo pipefail
+PATH=$PATH:/usr/sbin:/sbin # pivot_root is there, which people's PATH often is not
 caller_umask=$(umask)
 umask 022
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)

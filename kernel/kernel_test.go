@@ -79,6 +79,28 @@ func TestEveryOptionSurvives(t *testing.T) {
 	}
 }
 
+// TestCompiler fails if the kernel's compiler is another than the tool root's locked one, such as
+// the host's.
+func TestCompiler(t *testing.T) {
+	lock, err := os.ReadFile(file(t, "COMPILER_LOCK"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	version := ""
+	for line := range strings.Lines(string(lock)) {
+		if f := strings.Fields(line); len(f) > 2 && f[0] == "deb" && f[1] == "gcc-14" {
+			version = f[2]
+		}
+	}
+	config, err := os.ReadFile(file(t, "CONFIG"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "CONFIG_CC_VERSION_TEXT=\"gcc (Debian " + version + ")"; version == "" || !strings.Contains(string(config), want) {
+		t.Errorf("the configuration was not made with the locked compiler: it has no %s", want)
+	}
+}
+
 func TestImage(t *testing.T) {
 	image, err := os.ReadFile(file(t, "KERNEL"))
 	if err != nil {

@@ -13,7 +13,7 @@ var timeParams = []Param{{
 	Name:    NTPParam,
 	Type:    "list of names and IP addresses, separated by commas; none",
 	Default: DefaultNTP,
-	Doc:     "The time servers. none: the clock is left alone, whatever DHCP or `ipam` say.",
+	Doc:     "The time servers where neither `ipam` nor DHCP names any. none: the clock is left alone.",
 	set: func(c *Config, value string) error {
 		if value == noNTP {
 			c.NTP, c.NTPOff = nil, true

@@ -40,8 +40,8 @@ type Config struct {
 	HTTPSProxy string // HTTPSProxyParam
 	NoProxy    string // NoProxyParam
 
-	NTP    []string // NTPParam: names and addresses of servers
-	NTPOff bool     // NTPParam is "none": the clock is nobody's business
+	NTP    []string // NTPParam: names and addresses of servers, for want of others
+	NTPOff bool     // NTPParam is "none": no server is asked, wherever it is named
 	Syslog Syslog
 
 	Tinkerbell Tinkerbell

@@ -32,12 +32,12 @@ var networkParams = []Param{{
 }, {
 	Name: InterfaceParam,
 	Type: "name of a network interface",
-	Doc:  "DHCP is done on this interface only.",
+	Doc:  "Only this interface is used, and that of `hw_addr`.",
 	set:  into(func(c *Config) *string { return &c.Interface }, linkName),
 }, {
 	Name: VLANParam,
 	Type: "number from 1 to 4094; 0 for none",
-	Doc:  "Together with `hw_addr`: a VLAN on that network card, and DHCP only there.",
+	Doc:  "A VLAN on the network card of `hw_addr`, without that on every card. DHCP is done only there.",
 	set:  into(func(c *Config) *int { return &c.VLAN }, vlan),
 }, {
 	Name: IPAMParam,

@@ -28,8 +28,9 @@ type Group struct {
 	Params []Param
 }
 
-// Groups is every parameter that Ember reads, in the order in which Parse takes
-// them: of two for the same field the second wins.
+// Groups is every parameter that Ember reads, and those that it is sent and does
+// not need, in the order in which Parse takes them: of two for the same field the
+// second wins.
 var Groups = []Group{
 	{Name: "The system", Params: systemParams},
 	{Name: "Network", Doc: networkDoc, Params: networkParams},

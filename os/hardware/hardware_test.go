@@ -216,7 +216,7 @@ func TestGuest(t *testing.T) {
 	}
 }
 
-// board is an arm64 board without SMBIOS.
+// TestBoard is an arm64 board without SMBIOS.
 func TestBoard(t *testing.T) {
 	got := Read(plant(t, `
 		proc/device-tree/model = Radxa ROCK 5B\x00

@@ -103,7 +103,7 @@ func TestKissOfDeath(t *testing.T) {
 			}
 		}
 		if n := s.asked.Load(); n != 1 {
-			t.Errorf("%s: asked %d times in a row", code, n)
+			t.Fatalf("%s: asked %d times in a row", code, n)
 		}
 		address := netip.MustParseAddrPort(s.address)
 		first := c.rest[address].length

@@ -7,7 +7,7 @@ import (
 	"io"
 )
 
-// MaxJSON is the most bytes that Decode takes.
+// MaxJSON is the most bytes that ReadJSON takes.
 const MaxJSON = 1 << 20
 
 // Encode writes units as Decode reads them.
@@ -18,22 +18,11 @@ func Encode(w io.Writer, units []Unit) error {
 	return nil
 }
 
-// Decode reads what Encode wrote: one JSON document with no fields but ours and
-// nothing behind it. PID 1 makes paths out of the names, so they are checked.
+// Decode reads what Encode wrote. PID 1 makes paths out of the names, so they are
+// checked.
 func Decode(r io.Reader) ([]Unit, error) {
-	limited := &io.LimitedReader{R: r, N: MaxJSON + 1}
-	d := json.NewDecoder(limited)
-	d.DisallowUnknownFields()
 	var units []Unit
-	err := d.Decode(&units)
-	if err == nil {
-		if _, more := d.Token(); more != io.EOF {
-			err = errors.New("there is more than one document")
-		}
-	}
-	if limited.N == 0 {
-		err = fmt.Errorf("there are more than %d bytes", MaxJSON)
-	}
+	err := ReadJSON(r, &units)
 	seen := map[string]bool{}
 	for i := 0; err == nil && i < len(units); i++ {
 		name := units[i].Name
@@ -46,4 +35,22 @@ func Decode(r io.Reader) ([]Unit, error) {
 		return nil, fmt.Errorf("reading units: %w", err)
 	}
 	return units, nil
+}
+
+// ReadJSON reads one document into v: with no fields that v has not, nothing
+// behind it, and at most MaxJSON bytes.
+func ReadJSON(r io.Reader, v any) error {
+	limited := &io.LimitedReader{R: r, N: MaxJSON + 1}
+	d := json.NewDecoder(limited)
+	d.DisallowUnknownFields()
+	err := d.Decode(v)
+	if err == nil {
+		if _, more := d.Token(); more != io.EOF {
+			err = errors.New("there is more than one document")
+		}
+	}
+	if limited.N == 0 {
+		err = fmt.Errorf("there are more than %d bytes", MaxJSON)
+	}
+	return err
 }

@@ -169,8 +169,8 @@ func TestProgram(t *testing.T) {
 	}
 
 	// What must not be inherited.
-	signal.Ignore(syscall.SIGUSR1, syscall.SIGPIPE)
-	defer signal.Reset(syscall.SIGUSR1, syscall.SIGPIPE)
+	signal.Ignore(syscall.SIGHUP, syscall.SIGINT) // Go would undo others
+	defer signal.Reset(syscall.SIGHUP, syscall.SIGINT)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var old unix.Sigset_t

@@ -304,3 +304,9 @@ func TestNoUnits(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+func BenchmarkLoad(b *testing.B) {
+	for b.Loop() {
+		Load("testdata/root", "multi-user.target")
+	}
+}

@@ -104,8 +104,8 @@ func (r *run) obstacle() string {
 func (r *run) repeat(sv *unit.Service) {
 	limit := limiter{interval: sv.LimitInterval, burst: sv.LimitBurst}
 	wait := backOff{first: sv.RestartSec, most: r.m.o.BackOffMax}
-	for limit.allow(time.Now()) {
-		r.update(func(st *Status) { st.Text = "" })
+	for starts := 0; limit.allow(time.Now()); starts++ {
+		r.update(func(st *Status) { st.Text, st.Restarts = "", starts })
 		a := &activation{run: r, sv: sv}
 		res := a.serve()
 		if r.ctx.Err() != nil {
@@ -135,7 +135,6 @@ func (r *run) repeat(sv *unit.Service) {
 			r.enter(Dead, "")
 			return
 		}
-		r.update(func(st *Status) { st.Restarts++ })
 	}
 	r.fail("start limit hit")
 }

@@ -55,14 +55,14 @@ func behave(words []string) {
 		switch verb {
 		case "exit":
 			code, _ := strconv.Atoi(arg)
-			os.Exit(code)
+			syscall.Exit(code) // without what os.Exit does for -race and -cover
 		case "ignore":
 			signal.Ignore(syscall.SIGTERM)
 		case "abort":
 			syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		case "notify":
 			notify(strings.ReplaceAll(arg, "|", "\n"))
-		case "log": // FILE:TEXT, in which $NAME is a variable
+		case "log": // FILE:TEXT with $NAME for variables
 			file, text, _ := strings.Cut(arg, ":")
 			appendTo(file, os.ExpandEnv(text))
 		case "logstop": // the same on SIGTERM
@@ -72,7 +72,7 @@ func behave(words []string) {
 				<-c
 				file, text, _ := strings.Cut(arg, ":")
 				appendTo(file, text)
-				os.Exit(0)
+				syscall.Exit(0)
 			}()
 		case "fork": // BEHAVIOUR of a child, in words with |; with a session of its own for "escape"
 			start(strings.Split(arg, "|"), false)
@@ -81,6 +81,11 @@ func behave(words []string) {
 		case "print":
 			os.Stdout.WriteString(arg + "\n")
 			os.Stderr.WriteString("error: " + arg + "\n")
+		case "once": // exits with a failure, unless the file shows that it has done so
+			if _, err := os.Stat(arg); err != nil {
+				appendTo(arg, "")
+				syscall.Exit(1)
+			}
 		case "wait": // for a file
 			for {
 				if _, err := os.Stat(arg); err == nil {

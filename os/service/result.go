@@ -3,6 +3,7 @@ package service
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -91,7 +92,7 @@ func (r result) variables() []string {
 	default:
 		return append(v, "EXIT_CODE=exited", "EXIT_STATUS="+strconv.Itoa(r.status.ExitStatus()))
 	}
-	return append(v, "EXIT_STATUS="+signalName(r.status.Signal())[len("SIG"):])
+	return append(v, "EXIT_STATUS="+strings.TrimPrefix(signalName(r.status.Signal()), "SIG"))
 }
 
 // restarts is the table of Restart= in systemd.service(5). There are no watchdogs

@@ -27,8 +27,8 @@ func oneshot(name string, words ...string) unit.Unit {
 func TestReady(t *testing.T) {
 	inBoth(t, func(t *testing.T, h *harness) {
 		h.start(notifying("a.service", "notify:junk|STATUS=coming up", "wait:"+h.path("go"), "notify:STATUS=link=eth0|READY=1"))
-		s := h.poll("a.service", func(s Status) bool { return s.Text == "coming up" })
-		if s.State != Starting || s.PID == 0 {
+		s := h.poll("a.service", func(s Status) bool { return s.Text == "coming up" && s.PID != 0 })
+		if s.State != Starting {
 			t.Errorf("before it is ready: %+v", s)
 		}
 		appendTo(h.path("go"), "")
@@ -97,7 +97,7 @@ func TestDependencies(t *testing.T) {
 	inBoth(t, func(t *testing.T, h *harness) {
 		h.start(
 			simple("bad.service", "exit:3"),
-			with(oneshot("bad-oneshot.service", "exit:3"), func(u *unit.Unit) {}),
+			oneshot("bad-oneshot.service", "exit:3"),
 			with(simple("needs.service"), func(u *unit.Unit) {
 				u.Requires, u.After = []string{"bad-oneshot.service"}, []string{"bad-oneshot.service"}
 			}),
@@ -107,12 +107,6 @@ func TestDependencies(t *testing.T) {
 			with(simple("broken.service"), func(u *unit.Unit) { u.Error = "ExecStart is not understood" }),
 			with(simple("empty.service"), func(u *unit.Unit) { u.Service.ExecStart = nil }),
 			simple("a/b.service"),
-			// It comes up in the second attempt, which what requires it waits for.
-			with(oneshot("again.service", "log:"+h.path("again"), "wait:"+h.path("again2"), "exit:0"), func(u *unit.Unit) {
-				u.Service.Restart = "on-failure"
-				u.Service.ExecStart = append([]unit.Command{command("fork:log:"+h.path("again2"), "exit:1")}, u.Service.ExecStart...)
-				u.Service.ExecStart[0].IgnoreFailure = true
-			}),
 		)
 		for name, want := range map[string]string{
 			"bad-oneshot.service":   "exit status 3",
@@ -129,7 +123,6 @@ func TestDependencies(t *testing.T) {
 			}
 		}
 		h.settle("follows.service", Active)
-		h.settle("again.service", Dead)
 		if err := h.Start(nil, "missing.service"); err == nil {
 			t.Error("a unit that is not there was started")
 		}
@@ -143,19 +136,24 @@ func TestDependencies(t *testing.T) {
 // starts after it does not wait for that; what requires it does.
 func TestRequiredRestarts(t *testing.T) {
 	inBoth(t, func(t *testing.T, h *harness) {
-		h.start(
-			with(oneshot("a.service", "log:"+h.path("starts"), "wait:"+h.path("go"), "exit:0"), func(u *unit.Unit) {
-				u.Service.Restart = "on-failure"
-				u.Service.ExecStartPre = []unit.Command{command("log:"+h.path("pre"), "fork:log:"+h.path("x"), "exit:1")}
-			}),
-			with(oneshot("follows.service", "exit:0"), func(u *unit.Unit) { u.After = []string{"a.service"} }),
-			with(oneshot("needs.service", "exit:0"), func(u *unit.Unit) { u.After, u.Requires = []string{"a.service"}, []string{"a.service"} }),
-		)
-		h.settle("follows.service", Dead)
-		if s := h.status("needs.service"); s.State != Waiting {
-			t.Errorf("what requires it: %+v", s)
+		after := func(name string, requires ...string) unit.Unit {
+			return with(simple(name), func(u *unit.Unit) { u.After, u.Requires = []string{"a.service"}, requires })
 		}
-		h.poll("a.service", func(s Status) bool { return s.Restarts >= 2 })
+		h.start(after("follows.service"), after("needs.service", "a.service"),
+			with(notifying("a.service", "notify:READY=1"), func(u *unit.Unit) {
+				// The second attempt finds the file of the first, and waits for the test.
+				u.Service.ExecStartPre = []unit.Command{command("once:"+h.path("first"), "wait:"+h.path("go"), "exit:0")}
+				u.Service.Restart = "on-failure"
+			}))
+		h.settle("follows.service", Active)
+		if s := h.status("needs.service"); s.State != Waiting {
+			t.Errorf("what requires it does not wait: %+v", s)
+		}
+		appendTo(h.path("go"), "")
+		h.settle("needs.service", Active)
+		if s := h.settle("a.service", Active); s.Restarts != 1 || s.LastExit != "exit status 0" {
+			t.Errorf("what it requires: %+v", s)
+		}
 	})
 }
 
@@ -370,7 +368,7 @@ func TestKillModeMixed(t *testing.T) {
 
 func TestStopping(t *testing.T) {
 	inBoth(t, func(t *testing.T, h *harness) {
-		h.start(with(notifying("a.service", "notify:READY=1|STOPPING=1", "wait:"+h.path("go"), "exit:0"), func(u *unit.Unit) {}),
+		h.start(notifying("a.service", "notify:READY=1|STOPPING=1", "wait:"+h.path("go"), "exit:0"),
 			with(notifying("b.service", "ignore", "notify:READY=1|STOPPING=1"), func(u *unit.Unit) { u.Service.StopTimeout = time.Millisecond }))
 		h.until("a.service", Stopping)
 		appendTo(h.path("go"), "")
@@ -457,7 +455,6 @@ func TestCannotStart(t *testing.T) {
 	}
 }
 
-// TestNoCgroup has a tree in which no cgroups can be made.
 func TestTasksMax(t *testing.T) {
 	inBoth(t, func(t *testing.T, h *harness) {
 		h.start(with(simple("a.service"), func(u *unit.Unit) { u.Service.TasksMax = "77" }))

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ember-os/ember/os/stage"
 	"github.com/ember-os/ember/os/unit"
 )
 
@@ -60,12 +59,8 @@ func (r *run) run() {
 
 // finish lets all go on that wait for the unit.
 func (r *run) finish() {
-	r.m.mu.Lock()
-	defer r.m.mu.Unlock()
-	closeOnce(r.tried)
-	closeOnce(r.settled)
-	close(r.ended)
 	r.cancel()
+	r.release(r.tried, r.settled, r.ended)
 }
 
 // closeOnce closes a channel unless it is closed; mu is held.
@@ -125,9 +120,7 @@ func (r *run) repeat(sv *unit.Service) {
 		}
 		delay := wait.delay()
 		r.enter(Restarting, res.what)
-		r.m.mu.Lock()
-		closeOnce(r.tried)
-		r.m.mu.Unlock()
+		r.release(r.tried)
 		r.sayEnd(res, fmt.Sprintf("%s, restart in %v", res.what, delay))
 		select {
 		case <-time.After(delay):
@@ -150,21 +143,26 @@ func (r *run) end(sv *unit.Service, res result) {
 	}
 }
 
-// up is the success of a start.
+// up is the success of a start. Those that wait for it go on after OnReady.
 func (r *run) up(state State) {
-	r.m.mu.Lock()
-	st := &r.status
-	st.State, st.Reason, st.Since = state, "", stage.Now()
-	text := st.Text
-	closeOnce(r.tried)
-	closeOnce(r.settled)
-	r.m.touch()
-	r.m.mu.Unlock()
+	var text string
+	r.enter(state, "")
+	r.update(func(st *Status) { text = st.Text })
 	if r.unit.Service != nil {
 		r.say(map[State]string{Active: "ready", Exited: "done", Dead: "done"}[state])
 	}
 	if r.m.o.OnReady != nil {
 		r.m.o.OnReady(r.unit.Name, text)
+	}
+	r.release(r.tried, r.settled)
+}
+
+// release lets those go on that wait for the channels.
+func (r *run) release(channels ...chan struct{}) {
+	r.m.mu.Lock()
+	defer r.m.mu.Unlock()
+	for _, c := range channels {
+		closeOnce(c)
 	}
 }
 

@@ -202,6 +202,101 @@ func TestProtocol(t *testing.T) {
 	})
 }
 
+// TestTooSlow has commands that take longer than they may.
+func TestTooSlow(t *testing.T) {
+	inBoth(t, func(t *testing.T, h *harness) {
+		const limit = 20 * time.Millisecond
+		h.start(
+			with(simple("pre.service", "log:"+h.path("never")), func(u *unit.Unit) {
+				u.Service.ExecStartPre, u.Service.StartTimeout = []unit.Command{command()}, limit
+			}),
+			with(oneshot("oneshot.service"), func(u *unit.Unit) { u.Service.StartTimeout = limit }),
+			with(simple("post.service", "exit:0"), func(u *unit.Unit) {
+				u.Service.ExecStopPost, u.Service.StopTimeout = []unit.Command{command("ignore"), command("log:" + h.path("never"))}, limit
+			}),
+			with(notifying("process.service", "ignore"), func(u *unit.Unit) {
+				u.Service.KillMode, u.Service.StartTimeout, u.Service.StopTimeout = "process", limit, limit
+			}))
+		for name, want := range map[string]string{
+			"pre.service": "/service took too long", "oneshot.service": "/service took too long", "process.service": "not ready after 20ms",
+		} {
+			if s := h.settle(name, Failed); s.Reason != want {
+				t.Errorf("%s failed because of %q", name, s.Reason)
+			}
+		}
+		if s := h.until("post.service", Failed); s.Reason != "/service took too long" {
+			t.Errorf("post.service failed because of %q", s.Reason)
+		}
+		h.alone()
+		if _, err := os.Stat(h.path("never")); err == nil {
+			t.Error("a service goes on after a command that took too long")
+		}
+	})
+}
+
+// TestStopBeforeReady stops services that are not up yet.
+func TestStopBeforeReady(t *testing.T) {
+	inBoth(t, func(t *testing.T, h *harness) {
+		h.start(
+			with(simple("pre.service", "log:"+h.path("never")), func(u *unit.Unit) {
+				u.Service.ExecStartPre = []unit.Command{command("log:" + h.path("up")), command("log:" + h.path("never"))}
+				u.Service.ExecStopPost = []unit.Command{command("log:"+h.path("post"), "exit:0")}
+			}),
+			with(oneshot("oneshot.service", "log:"+h.path("up")), func(u *unit.Unit) {
+				u.Service.ExecStart = append(u.Service.ExecStart, command("log:"+h.path("never")))
+			}),
+			notifying("notify.service", "log:"+h.path("up")),
+			with(simple("follows.service", "log:"+h.path("never")), func(u *unit.Unit) { u.After = []string{"notify.service"} }),
+			with(simple("restarting.service", "exit:1"), func(u *unit.Unit) { u.Service.Restart, u.Service.RestartSec = "always", time.Hour }))
+		h.read("up", 3)
+		if s := h.until("restarting.service", Restarting); s.Reason != "exit status 1" {
+			t.Errorf("it restarts because of %q", s.Reason)
+		}
+		h.stop(patience)
+		for _, s := range h.Statuses() {
+			if s.State != Dead {
+				t.Errorf("stopped: %+v", s)
+			}
+		}
+		if _, err := os.Stat(h.path("never")); err == nil {
+			t.Error("a service goes on starting")
+		}
+		h.read("post", 1)
+	})
+}
+
+// TestLeftBehind has a service that is over and whose process is not.
+func TestLeftBehind(t *testing.T) {
+	inBoth(t, func(t *testing.T, h *harness) {
+		if h.o.Cgroups == nil {
+			t.Skip("sessions are forgotten with their service")
+		}
+		h.start(with(simple("a.service", "escape:ignore|log:"+h.path("up"), "wait:"+h.path("up"), "exit:0"), func(u *unit.Unit) { u.Service.KillMode = "none" }))
+		h.until("a.service", Dead)
+		if populated, err := (cgroup.Group{Dir: h.status("a.service").Cgroup}).Populated(); !populated || err != nil {
+			t.Errorf("it has left nothing behind: %v", err)
+		}
+		h.stop(patience)
+		h.alone()
+		if err := (cgroup.Group{Dir: h.status("a.service").Cgroup}).Remove(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestUpTime has a service that counts as having been up for long.
+func TestUpTime(t *testing.T) {
+	if !nstest.Inside(t, syscall.CLONE_NEWPID) {
+		return
+	}
+	h := newHarness(t, Options{UpTime: time.Nanosecond, BackOffMax: time.Hour})
+	h.start(with(simple("a.service", "exit:0"), func(u *unit.Unit) { u.Service.Restart = "always" }))
+	h.poll("a.service", func(s Status) bool { return s.Restarts >= 3 })
+	if logs := h.logs.String(); !strings.Contains(logs, "a: ended: exit status 0, restart in 0s") || strings.Contains(logs, "restart in 200ms") {
+		t.Error("the delay was not reset")
+	}
+}
+
 // TestForksAway has processes in a session of their own if there are cgroups.
 func TestForksAway(t *testing.T) {
 	inBoth(t, func(t *testing.T, h *harness) {

@@ -54,15 +54,15 @@ func TestTree(t *testing.T) {
 	if err := (printer{now: 65 * time.Second}).print(&b, tree(units)); err != nil {
 		t.Fatal(err)
 	}
-	want := `all.target       active        1m5s
-  a.service      active        1m5s  pid 17, 1.5 MiB, 3 tasks
+	want := `all.target     active        1m5s
+  a.service    active        1m5s  pid 17, 1.5 MiB, 3 tasks
       says: link=eth0
-  b.service      failed        1m5s  1 restart, last ended with exit status 3
+  b.service    failed        1m5s  1 restart, last ended with exit status 3
       start limit hit
       problem: b.service:3: FooBar= is not supported
-    c.service    dead          1m5s
-x.service        waiting       1m5s
-  y.service      waiting       1m5s
+    c.service  dead          1m5s
+x.service      waiting       1m5s
+  y.service    waiting       1m5s
 `
 	if b.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)

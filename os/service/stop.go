@@ -1,0 +1,166 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// The longest time between two looks at whether processes have ended, which they
+// mostly have at once.
+const pollDelay = 20 * time.Millisecond
+
+// stop ends the service's processes as KillMode says; see systemd.kill(5).
+func (a *activation) stop() {
+	if a.gone() {
+		return
+	}
+	a.enter(Stopping, "")
+	a.limit(a.sv.StopTimeout)
+	switch a.sv.KillMode {
+	case "mixed":
+		a.stopProcess()
+	case "process", "none":
+		a.stopProcess()
+		if !a.hasEnded() {
+			a.process.Signal(syscall.SIGKILL)
+			a.wait(a.hasEnded, time.After(a.m.o.KillTime))
+		}
+		if a.ctx.Err() == nil {
+			return
+		}
+		fallthrough
+	default:
+		a.warn(a.processes.signal(syscall.SIGTERM))
+		a.warn(a.processes.signal(syscall.SIGCONT))
+		a.wait(a.gone, a.timer.C)
+	}
+	a.kill()
+}
+
+// stopProcess asks the process to end and waits for it.
+func (a *activation) stopProcess() {
+	if a.hasEnded() {
+		return
+	}
+	a.process.Signal(syscall.SIGTERM)
+	a.process.Signal(syscall.SIGCONT)
+	a.wait(a.hasEnded, a.timer.C)
+}
+
+// kill kills what is left.
+func (a *activation) kill() {
+	if a.gone() {
+		return
+	}
+	a.m.o.Log.Warn(a.shortName() + ": killing what does not end")
+	a.warn(a.processes.kill())
+	limit := time.After(a.m.o.KillTime)
+	for delay := time.Millisecond; !a.gone(); delay = min(2*delay, pollDelay) {
+		select {
+		case <-limit:
+			a.m.o.Log.Error(a.shortName() + ": some processes do not end even when killed")
+			return
+		case <-time.After(delay):
+		}
+	}
+}
+
+// wait waits for a condition until limit, or until there is no more time.
+func (a *activation) wait(condition func() bool, limit <-chan time.Time) {
+	for delay := time.Millisecond; !condition(); delay = min(2*delay, pollDelay) {
+		select {
+		case <-time.After(delay):
+		case <-limit:
+			return
+		case <-a.m.hurry:
+			return
+		}
+	}
+}
+
+// hasEnded tells whether the process that was started last has ended.
+func (a *activation) hasEnded() bool {
+	if a.process == nil {
+		return true
+	}
+	select {
+	case <-a.process.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// gone tells whether no process is left.
+func (a *activation) gone() bool {
+	empty, err := a.processes.empty()
+	return a.hasEnded() && (empty || err != nil)
+}
+
+// clean runs what is to be run after the service, and tidies up.
+func (a *activation) clean(res result) result {
+	if a.main && a.process != nil && a.hasEnded() && !res.ended {
+		last := a.result()
+		if !res.ok() {
+			last.kind, last.what = res.kind, res.what
+		}
+		res = last
+	}
+	a.main = false
+	environ := slices.Concat(a.environ, res.variables())
+	a.limit(a.sv.StopTimeout)
+	for _, c := range a.sv.ExecStopPost {
+		post := a.complete(context.Background(), c, environ)
+		if res.ok() && !post.ok() {
+			res = post
+		}
+		if !a.hasEnded() { // it has taken too long
+			a.process.Signal(syscall.SIGKILL)
+			break
+		}
+	}
+	if !a.leavesProcesses() || a.ctx.Err() != nil {
+		a.kill()
+	}
+	if empty, _ := a.processes.empty(); empty {
+		a.warn(a.processes.remove())
+	}
+	return res
+}
+
+func (a *activation) leavesProcesses() bool {
+	return a.sv.KillMode == "process" || a.sv.KillMode == "none"
+}
+
+// sweep kills what services have left behind.
+func (m *Manager) sweep() error {
+	if m.o.Cgroups == nil {
+		return nil
+	}
+	g, err := m.o.Cgroups.Make(slice)
+	if err != nil {
+		return err
+	}
+	limit := time.Now().Add(m.o.KillTime)
+	for delay := time.Millisecond; ; delay = min(2*delay, pollDelay) {
+		if populated, err := g.Populated(); err != nil || !populated {
+			return err
+		}
+		if time.Now().After(limit) {
+			return errors.New("stopping services: some processes do not end even when killed")
+		}
+		if err := g.Kill(); err != nil {
+			return err
+		}
+		time.Sleep(delay)
+	}
+}
+
+func (a *activation) warn(err error) {
+	if err != nil {
+		a.m.o.Log.Warn(a.shortName()+": some processes may be left", "err", err)
+	}
+}

@@ -151,9 +151,14 @@ func TestUDPWithoutRoute(t *testing.T) {
 	go lost.Run(ctx)
 	lost.numbered(0, 1)
 	log.wait(t, "can not be reached")
-	ended, cancel2 := context.WithCancel(t.Context())
-	cancel2()
-	if err := lost.Flush(ended); err == nil || !strings.Contains(err.Error(), "1 are left") {
+}
+
+func TestFlushGivesUp(t *testing.T) {
+	s := New(Collector{"127.0.0.1", 514, UDP}, func() string { return "" }, slog.Default())
+	s.numbered(0, 3)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Flush(ended); err == nil || !strings.Contains(err.Error(), "3 are left") {
 		t.Error(err)
 	}
 }

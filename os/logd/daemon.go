@@ -96,6 +96,7 @@ func (d *daemon) followUnits(ctx context.Context, following *sync.WaitGroup, to 
 	known := map[string]bool{}
 	buf := make([]byte, 4<<10)
 	for {
+		last := ctx.Err() != nil
 		files, err := fifos(d.output, known)
 		if err != nil {
 			d.log.Warn("the output of some units is not logged", "err", err)
@@ -107,9 +108,10 @@ func (d *daemon) followUnits(ctx context.Context, following *sync.WaitGroup, to 
 			d.ready()
 			d.ready = nil
 		}
-		if _, err := news.Read(buf); ctx.Err() != nil {
+		if last {
 			return nil
-		} else if err != nil {
+		}
+		if _, err := news.Read(buf); err != nil && ctx.Err() == nil {
 			return fmt.Errorf("waiting for new units: %w", err)
 		}
 	}

@@ -1,4 +1,4 @@
-package lab_test
+package lab
 
 import (
 	"encoding/binary"
@@ -17,24 +17,27 @@ import (
 	"github.com/ember-os/ember/os/vm"
 )
 
-const patience = time.Minute // for what hangs
-
 var broadcast = net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
 // client is a machine's network card and IP stack, as far as the tests need one.
 type client struct {
-	t    *testing.T
-	conn *net.UnixConn
-	to   *net.UnixAddr
-	mac  net.HardwareAddr
-	vlan int
+	t      *testing.T
+	cables []cableEnd // it sends on the first
+	mac    net.HardwareAddr
+	vlan   int
 
 	mu     sync.Mutex
 	addr   netip.Addr       // its own, for which it answers ARP
 	server net.HardwareAddr // of the sender of the latest frame
 
-	frames    chan []byte // without tag
 	datagrams chan datagram
+}
+
+// cableEnd is a cable's end, where QEMU would be.
+type cableEnd struct {
+	*net.UnixConn
+	to   *net.UnixAddr
+	pdus chan lacpdu // that came
 }
 
 type datagram struct {
@@ -42,54 +45,65 @@ type datagram struct {
 	data []byte
 }
 
-// plugIn puts a client where QEMU would be.
-func plugIn(t *testing.T, nic vm.NIC, vlan int) *client {
+// plugIn makes a client with the first card's address and a cable for each.
+func plugIn(t *testing.T, vlan int, nics ...vm.NIC) *client {
 	t.Helper()
-	hardware, err := net.ParseMAC(nic.MAC)
+	hardware, err := net.ParseMAC(nics[0].MAC)
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.Open(filepath.Dir(nic.Socket)) // its path may be too long for a socket's
-	if err != nil {
-		t.Fatal(err)
+	c := &client{t: t, mac: hardware, vlan: vlan, datagrams: make(chan datagram, 1000)}
+	for _, nic := range nics {
+		dir, err := os.Open(filepath.Dir(nic.Socket)) // its path may be too long for a socket's
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { dir.Close() })
+		address := func(path string) *net.UnixAddr {
+			return &net.UnixAddr{Net: "unixgram", Name: fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), filepath.Base(path))}
+		}
+		conn, err := net.ListenUnixgram("unixgram", address(vm.GuestSocket(nic.Socket)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		c.cables = append(c.cables, cableEnd{conn, address(nic.Socket), make(chan lacpdu, 1000)})
 	}
-	t.Cleanup(func() { dir.Close() })
-	address := func(path string) *net.UnixAddr {
-		return &net.UnixAddr{Net: "unixgram", Name: fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), filepath.Base(path))}
+	for _, p := range c.cables {
+		go c.read(p)
 	}
-	conn, err := net.ListenUnixgram("unixgram", address(vm.GuestSocket(nic.Socket)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	c := &client{t: t, conn: conn, to: address(nic.Socket), mac: hardware, vlan: vlan,
-		frames: make(chan []byte, 1000), datagrams: make(chan datagram, 1000)}
-	go c.read()
 	return c
 }
 
-func (c *client) read() {
-	buf := make([]byte, 1<<16)
+func (c *client) read(p cableEnd) {
+	buf := make([]byte, maxFrame)
 	for {
-		n, err := c.conn.Read(buf)
+		n, err := p.Read(buf)
 		if err != nil {
 			return
 		}
 		frame := append([]byte(nil), buf[:n]...)
-		if c.vlan != 0 {
-			if binary.BigEndian.Uint16(frame[12:]) != 0x8100 || int(binary.BigEndian.Uint16(frame[14:])&0xfff) != c.vlan {
-				continue
+		if isLACP(frame) {
+			if pdu, err := parseLACP(frame); err != nil {
+				c.t.Error(err)
+			} else {
+				p.pdus <- pdu
 			}
-			frame = append(frame[:12:12], frame[16:]...)
+			continue
 		}
-		switch binary.BigEndian.Uint16(frame[12:]) {
+		if tag(frame) != c.vlan {
+			continue
+		} else if c.vlan != 0 {
+			frame = untagged(frame)
+		}
+		switch binary.BigEndian.Uint16(frame[typeAt:]) {
 		case unix.ETH_P_ARP:
 			c.answerARP(frame)
 		case unix.ETH_P_IP:
 			c.mu.Lock()
 			c.server = frame[6:12]
 			c.mu.Unlock()
-			if packet := frame[14:]; packet[9] == unix.IPPROTO_UDP {
+			if packet := frame[headerLen:]; packet[9] == unix.IPPROTO_UDP {
 				udp := packet[int(packet[0]&0xf)*4:]
 				select {
 				case c.datagrams <- datagram{int(binary.BigEndian.Uint16(udp[2:])), udp[8:binary.BigEndian.Uint16(udp[4:])]}:
@@ -97,9 +111,30 @@ func (c *client) read() {
 				}
 			}
 		}
-		select {
-		case c.frames <- frame:
-		default:
+	}
+}
+
+// bond speaks LACP on all cables until the test ends, and returns when all are aggregated.
+func (c *client) bond() {
+	c.t.Helper()
+	const up = lacpSynchronised | lacpCollecting | lacpDistributing
+	for i, p := range c.cables {
+		go func() {
+			for c.t.Context().Err() == nil {
+				p.WriteToUnix(bond(1, uint16(i+1), up), p.to)
+				time.Sleep(lacpInterval / 10)
+			}
+		}()
+	}
+	deadline := time.After(patience)
+	for i, p := range c.cables {
+		for done := false; !done; {
+			select {
+			case pdu := <-p.pdus:
+				done = pdu.Actor.State&up == up && pdu.Partner.Port == uint16(i+1)
+			case <-deadline:
+				c.t.Fatalf("cable %d is not aggregated", i)
+			}
 		}
 	}
 }
@@ -121,15 +156,11 @@ func (c *client) answerARP(frame []byte) {
 
 func (c *client) send(to net.HardwareAddr, ethertype uint16, payload []byte) {
 	frame := append(append([]byte(nil), to...), c.mac...)
+	frame = append(binary.BigEndian.AppendUint16(frame, ethertype), payload...)
 	if c.vlan != 0 {
-		frame = binary.BigEndian.AppendUint16(frame, 0x8100)
-		frame = binary.BigEndian.AppendUint16(frame, uint16(c.vlan))
+		frame = tagged(frame, c.vlan)
 	}
-	c.raw(append(binary.BigEndian.AppendUint16(frame, ethertype), payload...))
-}
-
-func (c *client) raw(frame []byte) {
-	if _, err := c.conn.WriteToUnix(frame, c.to); err != nil {
+	if _, err := c.cables[0].WriteToUnix(frame, c.cables[0].to); err != nil {
 		c.t.Error(err)
 	}
 }

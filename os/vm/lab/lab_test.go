@@ -1,4 +1,4 @@
-package lab_test
+package lab
 
 import (
 	"crypto/tls"
@@ -11,14 +11,13 @@ import (
 
 	"github.com/beevik/ntp"
 
-	"github.com/ember-os/ember/os/vm/lab"
 	"github.com/ember-os/ember/os/vm/vmtest"
 	"github.com/ember-os/ember/tools/toolroot"
 )
 
 func TestMain(m *testing.M) {
 	toolroot.Init()
-	lab.Init()
+	Init()
 	m.Run()
 }
 
@@ -34,8 +33,8 @@ func prefixes(text ...string) (all []netip.Prefix) {
 }
 
 // plain is a LAN with DHCP, whose addresses are 10.0.<n>.x.
-func plain(name string, n int) lab.LAN {
-	return lab.LAN{
+func plain(name string, n int) LAN {
+	return LAN{
 		Name: name, Addrs: prefixes(fmt.Sprintf("10.0.%d.1/24", n), fmt.Sprintf("fd00:%d::1/64", n)),
 		DHCP: fmt.Sprintf("dhcp-range=10.0.%[1]d.100,10.0.%[1]d.199,2m", n),
 	}
@@ -45,7 +44,7 @@ func TestLease(t *testing.T) {
 	t.Parallel()
 	tagged := plain("tagged", 2)
 	tagged.Wire, tagged.VLAN = "boot", 42
-	l := lab.Start(t, lab.Config{Root: root(t), LANs: []lab.LAN{plain("boot", 1), tagged}, Servers: []lab.Server{lab.DNSMasq}})
+	l := Start(t, Config{Root: root(t), LANs: []LAN{plain("boot", 1), tagged}, Servers: []Server{DNSMasq}})
 	for _, test := range []struct {
 		lan  string
 		vlan int
@@ -55,17 +54,33 @@ func TestLease(t *testing.T) {
 		{"tagged", 42, "10.0.2.0/24"},
 		{"boot", 0, "10.0.1.0/24"},
 	} {
-		c := plugIn(t, l.Port(test.lan), test.vlan)
+		c := plugIn(t, test.vlan, l.Port(test.lan))
 		if ack := c.lease(); !netip.MustParsePrefix(test.want).Contains(c.addr) {
 			t.Errorf("%s: the lease is for %s, want %s", test.lan, ack.YourIPAddr, test.want)
 		}
 	}
 }
 
+func TestLeaseOverBond(t *testing.T) {
+	t.Parallel()
+	trunk, tagged := plain("trunk", 1), plain("tagged", 2)
+	trunk.LACP = true
+	tagged.Wire, tagged.VLAN = "trunk", 42
+	l := Start(t, Config{Root: root(t), LANs: []LAN{trunk, tagged}, Servers: []Server{DNSMasq}})
+	for _, vlan := range []int{0, 42} {
+		c := plugIn(t, vlan, l.Port("trunk"), l.Port("trunk"))
+		c.bond()
+		c.lease()
+		for _, p := range c.cables {
+			p.Close()
+		}
+	}
+}
+
 func TestRenewalElsewhere(t *testing.T) {
 	t.Parallel()
-	l := lab.Start(t, lab.Config{Root: root(t), LANs: []lab.LAN{plain("boot", 1)}, Servers: []lab.Server{lab.DNSMasq}})
-	c := plugIn(t, l.Port("boot"), 0)
+	l := Start(t, Config{Root: root(t), LANs: []LAN{plain("boot", 1)}, Servers: []Server{DNSMasq}})
+	c := plugIn(t, 0, l.Port("boot"))
 	c.lease()
 	l.SetDHCP("boot", "dhcp-range=10.0.1.50,10.0.1.50,2m")
 	if got := c.lease().YourIPAddr.String(); got != "10.0.1.50" {
@@ -75,7 +90,7 @@ func TestRenewalElsewhere(t *testing.T) {
 
 func TestNTP(t *testing.T) {
 	t.Parallel()
-	l := lab.Start(t, lab.Config{Root: root(t), LANs: []lab.LAN{plain("boot", 1)}, Servers: []lab.Server{lab.DNSMasq, lab.Chronyd}})
+	l := Start(t, Config{Root: root(t), LANs: []LAN{plain("boot", 1)}, Servers: []Server{DNSMasq, Chronyd}})
 	conn := l.Dial("udp", "10.0.1.1:123")
 	r, err := ntp.QueryWithOptions("10.0.1.1", ntp.QueryOptions{Timeout: patience,
 		Dialer: func(string, string) (net.Conn, error) { return conn, nil }})
@@ -86,7 +101,7 @@ func TestNTP(t *testing.T) {
 		t.Errorf("the time is %v off, %v", r.ClockOffset, err)
 	}
 	// The same from a machine.
-	c := plugIn(t, l.Port("boot"), 0)
+	c := plugIn(t, 0, l.Port("boot"))
 	c.lease()
 	c.ask(netip.MustParseAddr("10.0.1.1"), 12345, 123, append([]byte{0x23}, make([]byte, 47)...), func(b []byte) bool {
 		return len(b) == 48 && b[0]&7 == 4
@@ -95,10 +110,10 @@ func TestNTP(t *testing.T) {
 
 func TestSyslog(t *testing.T) {
 	t.Parallel()
-	l := lab.Start(t, lab.Config{Root: root(t), LANs: []lab.LAN{plain("boot", 1)}, Servers: []lab.Server{lab.DNSMasq}})
-	c := plugIn(t, l.Port("boot"), 0)
+	l := Start(t, Config{Root: root(t), LANs: []LAN{plain("boot", 1)}, Servers: []Server{DNSMasq}})
+	c := plugIn(t, 0, l.Port("boot"))
 	c.lease()
-	l.Start(lab.Rsyslogd) // a collector that comes up late
+	l.Start(Rsyslogd) // a collector that comes up late
 
 	message := func(text string) string {
 		return "<27>1 2026-11-21T07:00:00.123456Z node1 ember-test 42 - - " + text
@@ -113,7 +128,7 @@ func TestSyslog(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, transport := range []string{"udp", "tcp", "tls"} {
-		m := l.Message(func(m lab.Message) bool { return m.Transport == transport })
+		m := l.Message(func(m Message) bool { return m.Transport == transport })
 		if m.Host != "node1" || m.App != "ember-test" || m.Facility != "daemon" || m.Severity != "err" ||
 			m.Text != "by "+transport || m.Raw != message("by "+transport) || m.Time.Nanosecond() != 123456000 {
 			t.Errorf("%s: got %+v", transport, m)
@@ -124,7 +139,7 @@ func TestSyslog(t *testing.T) {
 // TestListen has a server of the test's own in a LAN.
 func TestListen(t *testing.T) {
 	t.Parallel()
-	l := lab.Start(t, lab.Config{Root: root(t), LANs: []lab.LAN{plain("boot", 1)}})
+	l := Start(t, Config{Root: root(t), LANs: []LAN{plain("boot", 1)}})
 	listener := l.Listen("tcp", "10.0.1.1:80")
 	go func() {
 		conn, err := listener.Accept()

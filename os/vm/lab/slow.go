@@ -48,18 +48,19 @@ func udpTo(frame []byte) int {
 	const (
 		typeIPv4, typeIPv6 = 0x0800, 0x86dd
 		protocolUDP        = 17
+		header4, header6   = 20, 40 // bytes, at least
 	)
 	if len(frame) < headerLen {
 		return 0
 	}
 	packet := frame[headerLen:]
-	header := 40
+	header := header6
 	switch binary.BigEndian.Uint16(frame[typeAt:]) {
 	case typeIPv4:
-		if len(packet) < 20 || packet[9] != protocolUDP {
+		if len(packet) < header4 || packet[9] != protocolUDP {
 			return 0
 		}
-		header = int(packet[0]&0xf) * 4
+		header = max(header4, int(packet[0]&0xf)*4)
 	case typeIPv6:
 		if len(packet) < header || packet[6] != protocolUDP {
 			return 0

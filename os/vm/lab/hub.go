@@ -13,6 +13,7 @@ const (
 	headerLen = typeAt + 2
 	tagLen    = 4
 	typeVLAN  = 0x8100
+	maxVLAN   = 4094
 	maxFrame  = 64 << 10 // what QEMU sends at most
 )
 

@@ -139,6 +139,9 @@ func (in *inside) wireUp() error {
 		name, vlan := n.Name, 0
 		if n.Wire != "" {
 			name, vlan = n.Wire, n.VLAN
+			if vlan < 1 || vlan > maxVLAN {
+				return fmt.Errorf("LAN %s: on a wire with others its VLAN must be from 1 to %d, not %d", n.Name, maxVLAN, vlan)
+			}
 		}
 		w := in.wires[name]
 		if w == nil {

@@ -24,6 +24,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -138,7 +139,7 @@ func (l *Lab) start() error {
 	if l.control, err = unixConn(os.NewFile(uintptr(pair[0]), "control")); err != nil {
 		return err
 	}
-	// Context of the cleanup, not of the test: the servers outlive what the test still does in its own.
+	// The test's context ends before its machines do, which may still have something to say.
 	l.cmd, err = l.config.Root.Command(context.WithoutCancel(l.t.Context()), toolroot.Options{
 		Binds: []toolroot.Bind{
 			{Src: exe, Dst: insideExe},
@@ -160,10 +161,8 @@ func (l *Lab) start() error {
 		return err
 	}
 	l.t.Cleanup(l.close)
-	if _, err := l.ask(request{Config: &l.config}); err != nil {
-		return err
-	}
-	return nil
+	_, err = l.ask(request{Config: &l.config})
+	return err
 }
 
 func (l *Lab) close() {
@@ -190,7 +189,8 @@ func (l *Lab) showLogs() {
 	}
 }
 
-// Port returns a network card with a cable to the wire of a LAN.
+// Port returns a network card with a cable to the wire of a LAN. It stays
+// plugged in while machines come and go, one at a time.
 func (l *Lab) Port(lan string) vm.NIC {
 	l.t.Helper()
 	wire := lan
@@ -249,49 +249,35 @@ func (l *Lab) SetDHCP(lan, lines string) {
 // that the test itself is.
 func (l *Lab) Listen(network, address string) net.Listener {
 	l.t.Helper()
-	f, err := l.ask(request{Listen: network, Address: address})
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	defer f.Close()
-	listener, err := net.FileListener(f)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	l.t.Cleanup(func() { listener.Close() })
-	return listener
+	return openSocket(l, request{Listen: network, Address: address}, net.FileListener)
 }
 
 // ListenPacket is Listen for UDP ("udp").
 func (l *Lab) ListenPacket(network, address string) net.PacketConn {
 	l.t.Helper()
-	f, err := l.ask(request{ListenPacket: network, Address: address})
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	defer f.Close()
-	conn, err := net.FilePacketConn(f)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	l.t.Cleanup(func() { conn.Close() })
-	return conn
+	return openSocket(l, request{ListenPacket: network, Address: address}, net.FilePacketConn)
 }
 
 // Dial connects from inside the lab.
 func (l *Lab) Dial(network, address string) net.Conn {
 	l.t.Helper()
-	f, err := l.ask(request{Dial: network, Address: address})
+	return openSocket(l, request{Dial: network, Address: address}, net.FileConn)
+}
+
+// openSocket gets a socket of the lab's, which is closed when the test ends.
+func openSocket[S io.Closer](l *Lab, r request, open func(*os.File) (S, error)) S {
+	l.t.Helper()
+	f, err := l.ask(r)
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	defer f.Close()
-	conn, err := net.FileConn(f)
+	s, err := open(f)
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	l.t.Cleanup(func() { conn.Close() })
-	return conn
+	l.t.Cleanup(func() { s.Close() })
+	return s
 }
 
 // CA is the certificate, in PEM, of the authority that signed rsyslogd's, which

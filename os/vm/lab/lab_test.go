@@ -1,11 +1,14 @@
 package lab
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -106,6 +109,26 @@ func TestNTP(t *testing.T) {
 	c.ask(netip.MustParseAddr("10.0.1.1"), 12345, 123, append([]byte{0x23}, make([]byte, 47)...), func(b []byte) bool {
 		return len(b) == 48 && b[0]&7 == 4
 	})
+}
+
+func TestDNS(t *testing.T) {
+	t.Parallel()
+	l := Start(t, Config{Root: root(t), LANs: []LAN{plain("boot", 1)}, Servers: []Server{DNSMasq},
+		DNSMasq: "address=/registry.test/10.0.1.1\nhost-record=both.test,10.0.1.2,fd00:1::2"})
+	resolver := net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		return l.Dial("udp", "10.0.1.1:53"), nil
+	}}
+	for name, want := range map[string]string{"registry.test": "[10.0.1.1]", "both.test": "[10.0.1.2 fd00:1::2]"} {
+		got, err := resolver.LookupNetIP(t.Context(), "ip", name)
+		slices.SortFunc(got, netip.Addr.Compare)
+		if err != nil || fmt.Sprint(got) != want {
+			t.Errorf("%s: got %v, %v; want %s", name, got, err, want)
+		}
+	}
+	var failure *net.DNSError
+	if got, err := resolver.LookupNetIP(t.Context(), "ip", "unknown.test"); !errors.As(err, &failure) || !failure.IsNotFound {
+		t.Errorf("a name that is not there: got %v, %v", got, err)
+	}
 }
 
 func TestSyslog(t *testing.T) {

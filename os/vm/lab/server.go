@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -40,8 +41,9 @@ var programs = map[Server]program{
 
 // process is a server that runs.
 type process struct {
-	cmd  *exec.Cmd
-	done chan struct{}
+	cmd      *exec.Cmd
+	stopping atomic.Bool
+	done     chan struct{}
 }
 
 // start starts a server, after it has ended if it runs, and waits until it serves.
@@ -64,10 +66,13 @@ func (in *inside) start(s Server) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	run := &process{cmd, make(chan struct{})}
+	run := &process{cmd: cmd, done: make(chan struct{})}
 	in.servers[s] = run
 	go func() {
 		cmd.Wait()
+		if !run.stopping.Load() {
+			fmt.Fprintf(os.Stderr, "lab: %s ended by itself: %v\n", s, cmd.ProcessState)
+		}
 		close(run.done)
 	}()
 	if err := run.serves(p.sockets); err != nil {
@@ -124,6 +129,7 @@ func (in *inside) stop(s Server) {
 		return
 	}
 	delete(in.servers, s)
+	p.stopping.Store(true)
 	p.cmd.Process.Signal(unix.SIGTERM)
 	select {
 	case <-p.done:
@@ -143,7 +149,7 @@ func (in *inside) setDHCP(lan, lines string) error {
 }
 
 // dnsmasqConfig: leases are forgotten when it ends, an address is not pinged for
-// three seconds before it is given, and nothing is asked of other name servers.
+// three seconds before it is given, and names that it does not know do not exist.
 func dnsmasqConfig(c Config) string {
 	var b strings.Builder
 	b.WriteString(`user=root
@@ -152,6 +158,7 @@ log-dhcp
 log-queries
 no-hosts
 no-resolv
+local=/#/
 no-ping
 dhcp-authoritative
 leasefile-ro

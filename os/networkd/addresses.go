@@ -1,0 +1,92 @@
+package networkd
+
+import (
+	"errors"
+	"math"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/ember-os/ember/os/netstate"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// addresses are those a link has or is to have, the most important first.
+func (d *daemon) addresses(l *link) []netstate.Address {
+	var all []netstate.Address
+	gateway6 := l.gateway6(time.Now())
+	if s := d.IPAM; s != nil {
+		all = append(all, netstate.Address{Prefix: s.Address, Gateway: s.Gateway, Source: netstate.Static})
+	}
+	if l.lease != nil {
+		all = append(all, netstate.Address{
+			Prefix: l.lease.Address, Gateway: l.lease.Gateway(), Source: netstate.DHCP4, Server: l.lease.Server, Expires: l.expires,
+		})
+	}
+	for _, a := range l.addrs6 {
+		if d.IPAM != nil && a == d.IPAM.Address.Addr() {
+			continue
+		}
+		all = append(all, netstate.Address{Prefix: netip.PrefixFrom(a, slaacBits), Gateway: gateway6, Source: netstate.SLAAC})
+	}
+	return all
+}
+
+// slaacBits is the length of every prefix of which a host makes its address.
+const slaacBits = 64
+
+// setAddresses gives a link the addresses that are for us to give, and takes away
+// all other IPv4 addresses.
+func (d *daemon) setAddresses(l *link, now time.Time) {
+	var want []netstate.Address
+	for _, a := range d.addresses(l) {
+		if a.Source != netstate.SLAAC {
+			want = append(want, a)
+		}
+	}
+	if slices.Equal(want, l.given) {
+		return
+	}
+	target := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: l.index, Name: l.name}}
+	var errs []error
+	for _, a := range want {
+		if !slices.Contains(l.given, a) {
+			errs = append(errs, netlink.AddrReplace(target, netlinkAddress(a, now)))
+		}
+	}
+	has, err := netlink.AddrList(target, netlink.FAMILY_V4)
+	errs = append(errs, err)
+	for _, a := range has {
+		if !slices.ContainsFunc(want, func(w netstate.Address) bool { return equalPrefix(a.IPNet, w.Prefix) }) {
+			errs = append(errs, netlink.AddrDel(target, &a))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		d.Log.Error("setting addresses", "link", l.name, "err", err)
+		d.at(now.Add(retry))
+		return
+	}
+	l.given = want
+}
+
+// netlinkAddress leaves the route to the network to us, who know its metric.
+func netlinkAddress(a netstate.Address, now time.Time) *netlink.Addr {
+	n := &netlink.Addr{IPNet: ipNet(a.Prefix), Flags: unix.IFA_F_NOPREFIXROUTE}
+	if !a.Expires.IsZero() {
+		left := int(math.Ceil(a.Expires.Sub(now).Seconds()))
+		n.ValidLft, n.PreferedLft = max(left, 1), max(left, 1)
+	}
+	return n
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+func equalPrefix(n *net.IPNet, p netip.Prefix) bool {
+	a, _ := netip.AddrFromSlice(n.IP)
+	ones, _ := n.Mask.Size()
+	return netip.PrefixFrom(a.Unmap(), ones) == p
+}

@@ -1,0 +1,130 @@
+package networkd
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/ember-os/ember/os/netstate"
+	"github.com/ember-os/ember/os/networkd/choose"
+	"github.com/ember-os/ember/os/networkd/dhcp4"
+	"github.com/ember-os/ember/os/networkd/ra"
+)
+
+// link is a link that has a role.
+type link struct {
+	info
+	assignment
+	driver string
+	mtu0   int // before anyone changed it
+
+	cancel  context.CancelFunc // ends its clients
+	done    sync.WaitGroup
+	carrier chan bool // to the DHCPv4 client
+
+	lease   *dhcp4.Lease       // nil for none
+	expires time.Time          // of the lease; zero for never
+	given   []netstate.Address // that we gave it
+	routers map[netip.Addr]router
+	asked   bool // for router advertisements
+
+	gained time.Time // the carrier; zero while there is none
+	lost   time.Time // the carrier; zero while there is one, or before the first
+	ready  time.Time // when it got its quality
+	rank   choose.Quality
+}
+
+// router is a router and when it said so.
+type router struct {
+	ra.Advertisement
+	heard time.Time
+}
+
+// carrierBacklog is more changes of a carrier than a client can miss.
+const carrierBacklog = 64
+
+// retry is how long is waited before what failed is tried again.
+const retry = time.Second
+
+// start runs the clients of a link that is configured.
+func (d *daemon) start(ctx context.Context, l *link) {
+	ctx, l.cancel = context.WithCancel(ctx)
+	l.carrier = make(chan bool, carrierBacklog)
+	if d.IPAM != nil {
+		return
+	}
+	log := d.Log.With("link", l.name)
+	client := &dhcp4.Client{MAC: l.mac, Log: log}
+	client.Changed = func(lease *dhcp4.Lease) {
+		d.post(ctx, func() { d.setLease(l, lease) })
+	}
+	name, index, carrier := l.name, l.index, l.carrier
+	l.done.Go(func() {
+		for ctx.Err() == nil {
+			conn, err := dhcp4.Open(name, index)
+			if err == nil {
+				client.Conn = conn
+				err = client.Run(ctx, carrier)
+			}
+			if err != nil {
+				log.Warn("DHCPv4 starts again", "err", err)
+				pause(ctx, retry)
+			}
+		}
+	})
+}
+
+// stop ends the clients of a link.
+func (l *link) stop() {
+	if l.cancel != nil {
+		l.cancel()
+		l.cancel = nil
+	}
+}
+
+func pause(ctx context.Context, t time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(t):
+	}
+}
+
+func (d *daemon) setLease(l *link, lease *dhcp4.Lease) {
+	l.expires = time.Time{}
+	if lease == nil {
+		if l.lease != nil {
+			d.Log.Warn("no lease any more", "link", l.name, "address", l.lease.Address)
+		}
+		l.lease = nil
+		return
+	}
+	lifetime := "ever"
+	if lease.Duration > 0 {
+		lifetime = lease.Duration.String()
+		l.expires = time.Now().Add(lease.Duration)
+	}
+	if l.lease == nil || l.lease.Address != lease.Address {
+		d.Log.Info("lease", "link", l.name, "address", lease.Address, "server", lease.Server, "for", lifetime)
+	}
+	l.lease = lease
+}
+
+// setCarrier notes that the carrier came or went.
+func (d *daemon) setCarrier(l *link, up bool) {
+	if up == !l.gained.IsZero() {
+		return
+	}
+	if up {
+		l.gained, l.lost = time.Now(), time.Time{}
+		d.Log.Info("carrier", "link", l.name)
+	} else {
+		l.gained, l.lost = time.Time{}, time.Now()
+		l.asked = false
+		d.Log.Warn("no carrier", "link", l.name)
+	}
+	select {
+	case l.carrier <- up:
+	default: // the client is stuck, and will be told of the next change
+	}
+}

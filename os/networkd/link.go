@@ -19,9 +19,9 @@ type link struct {
 	driver string
 	mtu0   int // before anyone changed it
 
-	cancel  context.CancelFunc // ends its clients
-	done    sync.WaitGroup
-	carrier chan bool // to the DHCPv4 client
+	cancel   context.CancelFunc // ends its clients
+	done     sync.WaitGroup
+	carriers chan bool // to the DHCPv4 client
 
 	lease   *dhcp4.Lease       // nil for none
 	expires time.Time          // of the lease; zero for never
@@ -50,7 +50,7 @@ const retry = time.Second
 // start runs the clients of a link that is configured.
 func (d *daemon) start(ctx context.Context, l *link) {
 	ctx, l.cancel = context.WithCancel(ctx)
-	l.carrier = make(chan bool, carrierBacklog)
+	l.carriers = make(chan bool, carrierBacklog)
 	if d.IPAM != nil {
 		return
 	}
@@ -59,13 +59,13 @@ func (d *daemon) start(ctx context.Context, l *link) {
 	client.Changed = func(lease *dhcp4.Lease) {
 		d.post(ctx, func() { d.setLease(l, lease) })
 	}
-	name, index, carrier := l.name, l.index, l.carrier
+	name, index, carriers := l.name, l.index, l.carriers
 	l.done.Go(func() {
 		for ctx.Err() == nil {
 			conn, err := dhcp4.Open(name, index)
 			if err == nil {
 				client.Conn = conn
-				err = client.Run(ctx, carrier)
+				err = client.Run(ctx, carriers)
 			}
 			if err != nil {
 				log.Warn("DHCPv4 starts again", "err", err)
@@ -124,7 +124,7 @@ func (d *daemon) setCarrier(l *link, up bool) {
 		d.Log.Warn("no carrier", "link", l.name)
 	}
 	select {
-	case l.carrier <- up:
+	case l.carriers <- up:
 	default: // the client is stuck, and will be told of the next change
 	}
 }

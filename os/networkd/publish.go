@@ -144,7 +144,7 @@ func (d *daemon) hostname() string {
 
 func (d *daemon) netstateLink(l *link) netstate.Link {
 	n := netstate.Link{
-		Name: l.name, MAC: l.hardware().String(), Driver: l.driver, Carrier: l.info.carrier, MTU: l.mtu, Note: d.note(l),
+		Name: l.name, MAC: l.hardware().String(), Driver: l.driver, Carrier: l.carrier, MTU: l.mtu, Note: d.note(l),
 	}
 	if l.kind == "bond" || l.kind == "vlan" {
 		n.Kind = l.kind

@@ -118,7 +118,7 @@ func setBondOption(bond *netlink.Bond, name, value string) error {
 		"resend_igmp": &bond.ResendIgmp, "num_grat_arp": &bond.NumPeerNotif,
 	}
 	if field := numbers[name]; field != nil {
-		n, err := strconv.ParseUint(value, 10, 16)
+		n, err := strconv.ParseUint(value, 10, 31)
 		*field = int(n)
 		return err
 	}

@@ -149,7 +149,7 @@ func (d *daemon) infos() ([]info, error) {
 		a := l.Attrs()
 		i := info{
 			name: a.Name, index: a.Index, mac: a.HardwareAddr, permMAC: a.PermHWAddr, kind: l.Type(), mtu: a.MTU, master: a.MasterIndex,
-			physical: d.Physical(l), up: a.RawFlags&unix.IFF_UP != 0, carrier: a.RawFlags&unix.IFF_RUNNING != 0,
+			physical: d.Physical(l), up: a.RawFlags&unix.IFF_UP != 0, carrier: a.RawFlags&unix.IFF_LOWER_UP != 0,
 		}
 		for _, n := range addresses {
 			if n.LinkIndex != a.Index || n.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED|unix.IFA_F_DEPRECATED) != 0 {

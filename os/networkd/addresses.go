@@ -25,20 +25,21 @@ func (d *daemon) addresses(l *link) []netstate.Address {
 			Prefix: l.lease.Address, Gateway: l.lease.Gateway(), Source: netstate.DHCP4, Server: l.lease.Server, Expires: l.expires,
 		})
 	}
-	for _, a := range l.addrs6 {
-		if d.IPAM != nil && a == d.IPAM.Address.Addr() {
-			continue
+	if l.lease6 != nil && l.lease6.Address.IsValid() {
+		all = append(all, netstate.Address{
+			Prefix: netip.PrefixFrom(l.lease6.Address, 128), Gateway: gateway6, Source: netstate.DHCP6, Expires: l.expires6,
+		})
+	}
+	for _, p := range l.addrs6 {
+		if !slices.ContainsFunc(all, func(a netstate.Address) bool { return a.Prefix.Addr() == p.Addr() }) {
+			all = append(all, netstate.Address{Prefix: p, Gateway: gateway6, Source: netstate.SLAAC})
 		}
-		all = append(all, netstate.Address{Prefix: netip.PrefixFrom(a, slaacBits), Gateway: gateway6, Source: netstate.SLAAC})
 	}
 	return all
 }
 
-// slaacBits is the length of every prefix of which a host makes its address.
-const slaacBits = 64
-
 // setAddresses gives a link the addresses that are for us to give, and takes away
-// all other IPv4 addresses.
+// those it gave before and all other IPv4 addresses.
 func (d *daemon) setAddresses(l *link, now time.Time) {
 	var want []netstate.Address
 	for _, a := range d.addresses(l) {
@@ -58,9 +59,14 @@ func (d *daemon) setAddresses(l *link, now time.Time) {
 	}
 	has, err := netlink.AddrList(target, netlink.FAMILY_V4)
 	errs = append(errs, err)
+	for _, a := range l.given {
+		if a.Prefix.Addr().Is6() && !slices.ContainsFunc(want, func(w netstate.Address) bool { return w.Prefix == a.Prefix }) {
+			has = append(has, netlink.Addr{IPNet: ipNet(a.Prefix)})
+		}
+	}
 	for _, a := range has {
 		if !slices.ContainsFunc(want, func(w netstate.Address) bool { return equalPrefix(a.IPNet, w.Prefix) }) {
-			errs = append(errs, netlink.AddrDel(target, &a))
+			errs = append(errs, ignore(netlink.AddrDel(target, &a), unix.EADDRNOTAVAIL))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -69,6 +75,14 @@ func (d *daemon) setAddresses(l *link, now time.Time) {
 		return
 	}
 	l.given = want
+}
+
+// ignore forgets about an error.
+func ignore(err, harmless error) error {
+	if errors.Is(err, harmless) {
+		return nil
+	}
+	return err
 }
 
 // netlinkAddress leaves the route to the network to us, who know its metric.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ember-os/ember/os/netstate"
 	"github.com/ember-os/ember/os/networkd/choose"
+	"github.com/ember-os/ember/os/networkd/dhcp6"
 	"github.com/ember-os/ember/os/networkd/etcfiles"
 	"github.com/ember-os/ember/os/networkd/ra"
 )
@@ -137,6 +138,18 @@ func (d *daemon) setRouter(l *link, a ra.Advertisement) {
 		l.routers = map[netip.Addr]router{}
 	}
 	l.routers[a.Router] = router{a, time.Now()}
+	mode := dhcp6.Off
+	for _, r := range l.routers {
+		switch {
+		case r.Managed:
+			mode = dhcp6.Addresses
+		case r.Other:
+			mode = max(mode, dhcp6.Information)
+		}
+	}
+	if mode != dhcp6.Off { // which the loss of the carrier says
+		l.setMode(mode)
+	}
 }
 
 // update draws the consequences of what has changed.
@@ -158,6 +171,7 @@ func (d *daemon) update(now time.Time) {
 	d.settled = d.settled || online || d.search.Deadline
 	for _, l := range d.links {
 		if l.role == configured {
+			d.setMTU(l)
 			d.setAddresses(l, now)
 		}
 	}

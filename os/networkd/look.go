@@ -149,7 +149,8 @@ func (d *daemon) infos() ([]info, error) {
 		a := l.Attrs()
 		i := info{
 			name: a.Name, index: a.Index, mac: a.HardwareAddr, permMAC: a.PermHWAddr, kind: l.Type(), mtu: a.MTU, master: a.MasterIndex,
-			physical: d.Physical(l), up: a.RawFlags&unix.IFF_UP != 0, carrier: a.RawFlags&unix.IFF_LOWER_UP != 0,
+			physical: d.Physical(l), up: a.RawFlags&unix.IFF_UP != 0,
+			carrier: a.RawFlags&unix.IFF_LOWER_UP != 0, // not IFF_RUNNING, which the kernel may hold back for a second
 		}
 		for _, n := range addresses {
 			if n.LinkIndex != a.Index || n.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED|unix.IFA_F_DEPRECATED) != 0 {
@@ -159,10 +160,11 @@ func (d *daemon) infos() ([]info, error) {
 			if ip.IsLinkLocalUnicast() {
 				i.local6 = true
 			} else if ip.IsGlobalUnicast() {
-				i.addrs6 = append(i.addrs6, ip)
+				ones, _ := n.Mask.Size()
+				i.addrs6 = append(i.addrs6, netip.PrefixFrom(ip, ones))
 			}
 		}
-		slices.SortFunc(i.addrs6, netip.Addr.Compare)
+		slices.SortFunc(i.addrs6, netip.Prefix.Compare)
 		all = append(all, i)
 	}
 	return all, nil

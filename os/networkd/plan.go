@@ -23,9 +23,9 @@ type info struct {
 	up       bool // someone wants it up
 	carrier  bool
 	mtu      int
-	master   int          // index; 0 for none
-	addrs6   []netip.Addr // usable IPv6 addresses beyond the link
-	local6   bool         // it has a usable link-local address
+	master   int            // index; 0 for none
+	addrs6   []netip.Prefix // usable IPv6 addresses beyond the link
+	local6   bool           // it has a usable link-local address
 }
 
 func (i *info) hardware() net.HardwareAddr {

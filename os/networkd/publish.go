@@ -101,15 +101,17 @@ func (d *daemon) names(l *link, s *netstate.State) {
 		s.Domain = l.lease.Domain
 		s.Search = append(s.Search, l.lease.Search...)
 	}
+	if l.lease6 != nil {
+		s.DNS = append(s.DNS, zoned(l.lease6.DNS, l.name)...)
+		s.NTP = append(s.NTP, l.lease6.NTP...)
+		s.Search = append(s.Search, l.lease6.Search...)
+	}
 	now := time.Now()
 	for _, r := range l.sortedRouters() {
 		if !now.Before(r.heard.Add(r.DNSLifetime)) {
 			continue
 		}
-		for _, a := range r.DNS {
-			if a.IsLinkLocalUnicast() {
-				a = a.WithZone(l.name)
-			}
+		for _, a := range zoned(r.DNS, l.name) {
 			if !slices.Contains(s.DNS, a) {
 				s.DNS = append(s.DNS, a)
 			}
@@ -117,6 +119,17 @@ func (d *daemon) names(l *link, s *netstate.State) {
 		s.Search = append(s.Search, r.Search...)
 	}
 	s.Search = dnsname.CleanAll(append(s.Search, s.Domain))
+}
+
+// zoned gives addresses that are good on one link only the link's name.
+func zoned(addresses []netip.Addr, link string) []netip.Addr {
+	all := slices.Clone(addresses)
+	for i, a := range all {
+		if a.Is6() && a.IsLinkLocalUnicast() {
+			all[i] = a.WithZone(link)
+		}
+	}
+	return all
 }
 
 // hostname is the name that the machine is to have, "" as long as nothing is known.

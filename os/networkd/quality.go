@@ -50,8 +50,9 @@ func (d *daemon) quality(l *link, now time.Time) choose.Quality {
 			has4 = has4 || !a.Prefix.Addr().IsLinkLocalUnicast()
 			out4 = out4 || has4 && a.Gateway.IsValid()
 		} else {
-			has6 = true
-			out6 = out6 || a.Gateway.IsValid()
+			usable := slices.ContainsFunc(l.addrs6, func(p netip.Prefix) bool { return p.Addr() == a.Prefix.Addr() })
+			has6 = has6 || usable
+			out6 = out6 || usable && a.Gateway.IsValid()
 		}
 	}
 	if out6 && !has4 && d.IPAM == nil && l.carrierUp() {

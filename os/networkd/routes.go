@@ -35,12 +35,15 @@ func (d *daemon) routes(l *link) []route {
 	var all []route
 	var gateway6 netip.Addr
 	for _, a := range d.addresses(l) {
-		ip := a.Prefix.Addr()
+		ip, src := a.Prefix.Addr(), netip.Addr{}
+		if ip.Is4() {
+			src = ip // the kernel would refuse an IPv6 address that is still tentative
+		}
 		if a.Source != netstate.SLAAC && a.Prefix.Bits() < ip.BitLen() {
-			all = append(all, route{l.index, a.Prefix.Masked(), netip.Addr{}, ip, metric})
+			all = append(all, route{l.index, a.Prefix.Masked(), netip.Addr{}, src, metric})
 		}
 		if a.Source == netstate.Static && a.Gateway.IsValid() {
-			all = append(all, route{l.index, netip.PrefixFrom(unspecified(ip), 0), a.Gateway, ip, metric})
+			all = append(all, route{l.index, netip.PrefixFrom(unspecified(ip), 0), a.Gateway, src, metric})
 		} else if ip.Is6() && a.Gateway.IsValid() {
 			gateway6 = a.Gateway
 		}

@@ -50,6 +50,21 @@ func (d *daemon) bringUp(l *link) error {
 	return netlink.LinkSetUp(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: l.index}})
 }
 
+// setMTU gives a link the MTU of its lease, else the one it came with.
+func (d *daemon) setMTU(l *link) {
+	want := l.mtu0
+	if l.lease != nil && l.lease.MTU != 0 {
+		want = l.lease.MTU
+	}
+	if l.lease == nil && d.IPAM == nil || want == l.mtu || want == l.mtuTried {
+		return
+	}
+	l.mtuTried = want
+	if err := netlink.LinkSetMTU(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: l.index}}, want); err != nil {
+		d.Log.Error("setting the MTU", "link", l.name, "mtu", want, "err", err)
+	}
+}
+
 func (d *daemon) sysctl6(link, name, value string) {
 	path := filepath.Join(d.Root, "proc/sys/net/ipv6/conf", link, name)
 	if err := os.WriteFile(path, []byte(value), 0); err != nil && d.routers != nil {

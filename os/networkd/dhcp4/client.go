@@ -23,6 +23,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/ember-os/ember/os/networkd/backoff"
 	"github.com/insomniacslk/dhcp/dhcpv4"
 )
 
@@ -207,19 +208,9 @@ func (c *Client) send() {
 	case rebinding:
 		c.wake = c.sent.Add(max(c.until.Sub(c.sent)/2, renewWait))
 	default:
-		c.wake = c.sent.Add(wait(c.attempt))
+		c.wake = c.sent.Add(backoff.Wait(firstWait, longestWait, c.attempt))
 	}
 	c.attempt++
-}
-
-// wait doubles with each attempt and is up to a quarter shorter or longer, so that
-// a rack that gets its power back does not ask in step.
-func wait(attempt int) time.Duration {
-	d := longestWait
-	if attempt < 6 {
-		d = firstWait << attempt
-	}
-	return d*3/4 + rand.N(d/2)
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -257,7 +248,7 @@ func (c *Client) receive(m *dhcpv4.DHCPv4) {
 			c.enter(discovering)
 			return
 		}
-		c.state, c.wake = pausing, time.Now().Add(wait(c.refused))
+		c.state, c.wake = pausing, time.Now().Add(backoff.Wait(firstWait, longestWait, c.refused))
 	}
 }
 

@@ -132,7 +132,8 @@ func (m *Manager) prepareSlice() {
 // Start starts units by name, with all that they require and want. It does not wait
 // for them. Units are added to those that are known already; a known one is replaced
 // unless it is a service that has been started. What has been started already is not
-// started again unless it has failed. The error is that of names that are not known.
+// started again unless it has failed. Problems of units that start are logged. The
+// error is that of names that are not known.
 func (m *Manager) Start(units []unit.Unit, names ...string) error {
 	m.mu.Lock()
 	var changed []string
@@ -166,6 +167,9 @@ func (m *Manager) Start(units []unit.Unit, names ...string) error {
 		m.o.Log.Warn(c)
 	}
 	for _, r := range runs {
+		for _, problem := range r.unit.Problems {
+			m.o.Log.Warn(r.shortName() + ": " + problem)
+		}
 		m.o.Spawn(r.run)
 	}
 	return errors.Join(errs...)

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -306,8 +307,13 @@ func TestForksAway(t *testing.T) {
 		}
 		h.start(with(simple("a.service", fork+"ignore|log:"+h.path("forked"), "wait:"+h.path("forked"), "exit:0"),
 			func(u *unit.Unit) { u.Service.StopTimeout = time.Millisecond }))
-		h.settle("a.service", Dead)
+		s := h.until("a.service", Dead)
 		h.alone()
+		if h.o.Cgroups != nil {
+			if _, err := os.Stat(s.Cgroup); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("its cgroup is left: %v", err)
+			}
+		}
 	})
 }
 
@@ -527,8 +533,10 @@ func TestMerge(t *testing.T) {
 		if s := h.status("a.service"); s.PID != pid || s.Description != "" {
 			t.Errorf("what runs was changed: %+v", s)
 		}
-		if !strings.Contains(h.logs.String(), "a.service has changed, but runs as it was") {
-			t.Error("the log says nothing of the change")
+		for _, want := range []string{"a.service has changed, but runs as it was", "c: " + c.Problems[0]} {
+			if strings.Count(h.logs.String(), want) != 1 {
+				t.Errorf("the log does not say once: %s", want)
+			}
 		}
 		if s := h.status("all.target"); !slices.Equal(s.Units, []string{"a.service", "b.service", "c.service"}) {
 			t.Errorf("the target's units: %q", s.Units)

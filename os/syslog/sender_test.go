@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -47,14 +48,15 @@ func (l *logged) wait(t *testing.T, want string) {
 func newSender(t *testing.T, transport string, addr net.Addr, roots string) (*Sender, *logged) {
 	t.Helper()
 	log := new(logged)
-	port := 0
-	switch a := addr.(type) {
-	case *net.UDPAddr:
-		port = a.Port
-	case *net.TCPAddr:
-		port = a.Port
+	host, service, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		t.Fatal(err)
 	}
-	s := New(Collector{"127.0.0.1", port, transport}, func() string { return "node7" }, logline.New(log, slog.LevelInfo))
+	port, err := strconv.Atoi(service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New(Collector{host, port, transport}, func() string { return "node7" }, logline.New(log, slog.LevelInfo))
 	s.roots = roots
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})

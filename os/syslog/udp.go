@@ -32,6 +32,7 @@ func (s *Sender) datagrams(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })() // also while a write waits for a neighbour
 	failed := make(chan error, 1)
 	go func() { failed <- waitForError(conn.(*net.UDPConn)) }()
 	for count := 1; ; {

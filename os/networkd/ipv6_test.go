@@ -38,40 +38,33 @@ func advertisement(t *testing.T, flags, lifetime string, options ...string) []by
 }
 
 // route6 runs a router at the other end of a link, whose address must be fe80::1. It
-// advertises when it is asked, and gives a function that advertises something else.
+// gives a function that has it advertise something else.
 func (l *lab) route6(name string, first []byte) func([]byte) {
 	l.Helper()
 	var conn *icmp.PacketConn
-	everyone := &net.IPAddr{IP: net.IPv6linklocalallnodes, Zone: "far-" + name}
-	advertise := func(b []byte) {
-		if _, err := conn.IPv6PacketConn().WriteTo(b, &ipv6.ControlMessage{HopLimit: 255}, everyone); err != nil {
-			l.Log("advertising: ", err)
-		}
-	}
-	l.out(func() error {
-		var err error
-		if conn, err = icmp.ListenPacket("ip6:ipv6-icmp", "fe80::1%far-"+name); err != nil {
-			return err
-		}
-		l.Cleanup(func() { conn.Close() })
-		link, err := net.InterfaceByName("far-" + name)
-		if err != nil {
-			return err
-		}
-		return conn.IPv6PacketConn().JoinGroup(link, &net.IPAddr{IP: net.IPv6linklocalallrouters})
+	l.out(func() (err error) {
+		conn, err = icmp.ListenPacket("ip6:ipv6-icmp", "fe80::1%far-"+name)
+		return err
 	})
-	// Solicitations are for a group that the socket, being bound, does not hear.
+	l.Cleanup(func() { conn.Close() })
+	next := make(chan []byte)
 	go func() {
-		for {
+		everyone := &net.IPAddr{IP: net.IPv6linklocalallnodes, Zone: "far-" + name}
+		often := time.NewTicker(200 * time.Millisecond)
+		defer often.Stop()
+		for b := first; ; {
+			if _, err := conn.IPv6PacketConn().WriteTo(b, &ipv6.ControlMessage{HopLimit: 255}, everyone); err != nil {
+				l.Log("advertising: ", err)
+			}
 			select {
 			case <-l.Context().Done():
 				return
-			case <-time.After(200 * time.Millisecond):
-				advertise(first)
+			case b = <-next:
+			case <-often.C:
 			}
 		}
 	}()
-	return func(b []byte) { first = b }
+	return func(b []byte) { next <- b }
 }
 
 // TestIPv6Only has no answer to DHCP.

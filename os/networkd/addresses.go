@@ -38,8 +38,9 @@ func (d *daemon) addresses(l *link) []netstate.Address {
 	return all
 }
 
-// setAddresses gives a link the addresses that are for us to give, and takes away
-// those it gave before and all other IPv4 addresses.
+// setAddresses gives a link the addresses that are for us to give. First it takes
+// away those it gave before and all other IPv4 addresses: the kernel may remove, with
+// one, others of the same network that came after it.
 func (d *daemon) setAddresses(l *link, now time.Time) {
 	var want []netstate.Address
 	for _, a := range d.addresses(l) {
@@ -52,11 +53,6 @@ func (d *daemon) setAddresses(l *link, now time.Time) {
 	}
 	target := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: l.index, Name: l.name}}
 	var errs []error
-	for _, a := range want {
-		if !slices.Contains(l.given, a) {
-			errs = append(errs, netlink.AddrReplace(target, netlinkAddress(a, now)))
-		}
-	}
 	has, err := netlink.AddrList(target, netlink.FAMILY_V4)
 	errs = append(errs, err)
 	for _, a := range l.given {
@@ -68,6 +64,9 @@ func (d *daemon) setAddresses(l *link, now time.Time) {
 		if !slices.ContainsFunc(want, func(w netstate.Address) bool { return equalPrefix(a.IPNet, w.Prefix) }) {
 			errs = append(errs, ignore(netlink.AddrDel(target, &a), unix.EADDRNOTAVAIL))
 		}
+	}
+	for _, a := range want {
+		errs = append(errs, netlink.AddrReplace(target, netlinkAddress(a, now)))
 	}
 	if err := errors.Join(errs...); err != nil {
 		d.Log.Error("setting addresses", "link", l.name, "err", err)

@@ -17,15 +17,16 @@ import (
 // something to say posts a function.
 type daemon struct {
 	Config
-	ctx    context.Context
+	waits
 	events chan func()
 	look   chan struct{} // the links have changed; holds one
 	again  time.Time     // when to update even if nothing happens; zero for never
 
 	links     map[int]*link // by index
 	installed map[route]bool
-	adopted   map[int]bool // links whose routes of an earlier daemon are known
-	routers   *ra.Socket   // nil without IPv6
+	failed    map[route]bool // that are not, which was said
+	adopted   map[int]bool   // links whose routes of an earlier daemon are known
+	routers   *ra.Socket     // nil without IPv6
 
 	search    choose.Search
 	noCarrier time.Time // since when there is none; zero while there is one
@@ -39,14 +40,22 @@ type daemon struct {
 
 // Run brings up the network and keeps it up until the context ends.
 func Run(ctx context.Context, c Config) error {
+	return c.run(ctx, waits{CarrierWait, Deadline, Hold, IPv4Wait})
+}
+
+// waits are the constants of the same names.
+type waits struct{ carrier, deadline, hold, ipv4 time.Duration }
+
+func (c Config) run(ctx context.Context, w waits) error {
 	now := time.Now()
 	d := &daemon{
 		Config:    c,
-		ctx:       ctx,
+		waits:     w,
 		events:    make(chan func()),
 		look:      make(chan struct{}, 1),
 		links:     map[int]*link{},
 		installed: map[route]bool{},
+		failed:    map[route]bool{},
 		adopted:   map[int]bool{},
 		search:    choose.Search{Best: c.best(), Begun: now},
 		noCarrier: now,
@@ -193,8 +202,8 @@ func (d *daemon) settle(now time.Time) {
 	if d.settled {
 		return
 	}
-	end := d.search.Begun.Add(Deadline)
-	if t := d.noCarrier.Add(CarrierWait); !d.noCarrier.IsZero() && t.Before(end) {
+	end := d.search.Begun.Add(d.waits.deadline)
+	if t := d.noCarrier.Add(d.waits.carrier); !d.noCarrier.IsZero() && t.Before(end) {
 		end = t
 	}
 	d.at(end)

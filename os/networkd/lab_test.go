@@ -181,12 +181,17 @@ func router4(address string) dhcpv4.Option { return dhcpv4.OptRouter(net.ParseIP
 
 // run runs the daemon until the test ends.
 func (l *lab) run(c Config) {
+	l.Helper()
+	l.runWith(c, waits{time.Second, time.Hour, time.Second, 100 * time.Millisecond})
+}
+
+func (l *lab) runWith(c Config, w waits) {
 	c.Root, c.Log = l.root, logline.New(l.Output(), slog.LevelDebug)
 	c.Physical = func(k netlink.Link) bool { return k.Type() == "veth" }
 	c.Notify = func(s string) { l.notes <- s }
 	ended := make(chan error)
 	ctx := l.Context()
-	go func() { ended <- Run(ctx, c) }()
+	go func() { ended <- c.run(ctx, w) }()
 	l.Cleanup(func() {
 		if err := <-ended; err != nil {
 			l.Error(err)

@@ -11,8 +11,8 @@ import (
 func (l *link) carrierUp() bool { return !l.gained.IsZero() }
 
 // held tells whether a link has a carrier, or had one a moment ago.
-func (l *link) held(now time.Time) bool {
-	return l.carrierUp() || !l.lost.IsZero() && now.Before(l.lost.Add(Hold))
+func (d *daemon) held(l *link, now time.Time) bool {
+	return l.carrierUp() || !l.lost.IsZero() && now.Before(l.lost.Add(d.hold))
 }
 
 // candidates are the links that are configured, with what they are good for now.
@@ -23,8 +23,8 @@ func (d *daemon) candidates(now time.Time) []choose.Candidate {
 			continue
 		}
 		if !l.carrierUp() && !l.lost.IsZero() {
-			if l.held(now) {
-				d.at(l.lost.Add(Hold))
+			if d.held(l, now) {
+				d.at(l.lost.Add(d.hold))
 			} else {
 				l.routers = nil // it may be another network when the carrier is back
 			}
@@ -41,7 +41,7 @@ func (d *daemon) candidates(now time.Time) []choose.Candidate {
 // quality tells what a link is good for. IPv6 alone counts as soon as IPv4 has had
 // its time: a network that has both is not complete before.
 func (d *daemon) quality(l *link, now time.Time) choose.Quality {
-	if !l.held(now) {
+	if !d.held(l, now) {
 		return choose.Nothing
 	}
 	var has4, has6, out4, out6 bool
@@ -56,7 +56,7 @@ func (d *daemon) quality(l *link, now time.Time) choose.Quality {
 		}
 	}
 	if out6 && !has4 && d.IPAM == nil && l.carrierUp() {
-		if t := l.gained.Add(IPv4Wait); now.Before(t) {
+		if t := l.gained.Add(d.ipv4); now.Before(t) {
 			d.at(t)
 			out6 = false
 		}

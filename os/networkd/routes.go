@@ -91,11 +91,15 @@ func (d *daemon) setRoutes(now time.Time) {
 			continue
 		}
 		if err := netlink.RouteReplace(r.netlink()); err != nil {
-			d.Log.Error("adding a route", "to", r.dest, "via", r.gateway, "err", err)
+			if !d.failed[r] {
+				d.Log.Error("adding a route", "to", r.dest, "via", r.gateway, "err", err)
+			}
+			d.failed[r] = true
 			d.at(now.Add(retry))
 			continue
 		}
 		d.installed[r] = true
+		delete(d.failed, r)
 	}
 	for r := range d.installed {
 		if want[r] {

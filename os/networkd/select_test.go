@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ember-os/ember/os/cmdline"
 	"github.com/ember-os/ember/os/netstate"
@@ -65,10 +66,6 @@ func TestTakeover(t *testing.T) {
 	l.serve("eth1", grant("10.0.1.1", "10.0.1.7/24", router4("10.0.1.1")))
 	l.wantRoutes(netlink.FAMILY_V4, "10.0.0.0/24 dev eth0", "10.0.1.0/24 dev eth1 reserve", "default via 10.0.0.1 dev eth0", "default via 10.0.1.1 dev eth1 reserve")
 	l.plug("eth0", false)
-	l.until("the loss of the carrier", func(s netstate.State) bool { return !find(s, "eth0").Carrier })
-	if s := l.state(); s.Link != "eth0" {
-		t.Errorf("%s is chosen at once", s.Link)
-	}
 	if got := l.told("link=eth1"); strings.Contains(got, "READY") {
 		t.Errorf("told %q", got)
 	}
@@ -76,6 +73,39 @@ func TestTakeover(t *testing.T) {
 	l.plug("eth0", true)
 	l.until("the return of the carrier", func(s netstate.State) bool { return find(s, "eth0").Note == "in reserve" })
 	if s := l.state(); s.Link != "eth1" {
+		t.Errorf("%s is chosen", s.Link)
+	}
+}
+
+// TestFlicker cuts the cable of the chosen link for a moment only.
+func TestFlicker(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "10.0.0.1/24")
+	confirmed := make(chan bool, 100)
+	give := grant("10.0.0.1", "10.0.0.7/24", router4("10.0.0.1"))
+	l.serve("eth0", func(m *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
+		if m.MessageType() == dhcpv4.MessageTypeRequest && m.ServerIdentifier() == nil {
+			confirmed <- m.RequestedIPAddress().Equal(net.IPv4(10, 0, 0, 7))
+		}
+		return give(m)
+	})
+	l.runWith(Config{}, waits{carrier: time.Hour, deadline: time.Hour, hold: time.Hour})
+	l.told("READY=1\nSTATUS=link=eth0 ")
+	l.cable("eth1", "10.0.1.1/24")
+	l.serve("eth1", grant("10.0.1.1", "10.0.1.7/24", router4("10.0.1.1")))
+	l.until("a reserve", func(s netstate.State) bool { return find(s, "eth1").Note == "in reserve" })
+	l.plug("eth0", false)
+	if s := l.until("the loss of the carrier", func(s netstate.State) bool { return !find(s, "eth0").Carrier }); s.Link != "eth0" {
+		t.Errorf("%s is chosen at once", s.Link)
+	}
+	l.plug("eth0", true)
+	if !<-confirmed {
+		t.Error("another address is asked for")
+	}
+	if s := l.until("the carrier", func(s netstate.State) bool { return find(s, "eth0").Carrier }); s.Link != "eth0" {
 		t.Errorf("%s is chosen", s.Link)
 	}
 }

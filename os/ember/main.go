@@ -8,7 +8,17 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/ember-os/ember/os/bootreason"
+	"github.com/ember-os/ember/os/executor"
+	"github.com/ember-os/ember/os/logd"
+	"github.com/ember-os/ember/os/logs"
+	"github.com/ember-os/ember/os/networkd"
 	"github.com/ember-os/ember/os/pid1"
+	"github.com/ember-os/ember/os/services"
+	"github.com/ember-os/ember/os/status"
+	"github.com/ember-os/ember/os/timed"
+	"github.com/ember-os/ember/os/trust"
+	"github.com/ember-os/ember/os/unit"
 	"github.com/ember-os/ember/os/version"
 )
 
@@ -20,8 +30,19 @@ type program struct {
 }
 
 var programs = []program{
-	{"init", "bring up the machine; only the kernel calls it, as PID 1", refuseInit},
+	{"services", "show the services and their states", services.Main},
+	{"log", "show what services and the kernel printed", logs.Main},
+	{"status", "show what this machine is and how it is", status.Main},
 	{"version", "print the version", printVersion},
+
+	{"init", "bring up the machine; only the kernel calls it, as PID 1", refuseInit},
+	{"units", "read unit files, for init", unit.Main},
+	{"exec", "become a service, for init", executor.Main},
+	{"reboot-reason", "keep the reason of a reboot, for init", bootreason.Main},
+	{"logd", "keep and send the log", logd.Main},
+	{"networkd", "configure the network", networkd.Main},
+	{"timed", "keep the clock right", timed.Main},
+	{"trust", "trust the certificate authorities in /etc/ssl/ember.d", trust.Main},
 }
 
 const usageStatus = 2
@@ -66,9 +87,9 @@ func find(name string) *program {
 func usage(w io.Writer) {
 	fmt.Fprintf(w, "usage: ember PROGRAM [ARGUMENT...]\n\n")
 	for _, p := range programs {
-		fmt.Fprintf(w, "  %-10s %s\n", p.name, p.summary)
+		fmt.Fprintf(w, "  %-14s %s\n", p.name, p.summary)
 	}
-	fmt.Fprintf(w, "  %-10s %s\n", "help", "print this")
+	fmt.Fprintf(w, "  %-14s %s\n", "help", "print this")
 }
 
 func refuseInit([]string) int {

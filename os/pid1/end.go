@@ -13,22 +13,24 @@ import (
 )
 
 const (
-	grace      = 10 * time.Second // for processes to end
-	flushLimit = 2 * time.Second  // for the consoles to print the last lines
-	stopLimit  = 45 * time.Second // for everything, disks included
+	servicesLimit = 30 * time.Second // for services to stop in order
+	grace         = 5 * time.Second  // for all other processes to end
+	flushLimit    = 2 * time.Second  // for the consoles to print the last lines
+	reasonLimit   = 2 * time.Second  // for firmware to keep the reason
+	stopLimit     = 75 * time.Second // for everything, disks included
 )
 
 // fail is the end of a bring-up that failed: a reboot, unless there are shells that
 // wait for one to be asked for.
 func (s *system) fail(ctx context.Context, step string, err error) {
-	if s.console.Ports() == nil {
+	if s.voice.console.Ports() == nil {
 		s.openConsoles(console.Names(nil))
 	}
 	next := fmt.Sprintf("reboot in %v", s.delay)
 	if s.config.Debug.Shell {
 		next = "shells on all consoles, until one of them says reboot"
 	}
-	stage.Print(&s.console, stage.Failed, stage.Field{Key: "step", Value: step},
+	stage.Print(&s.voice, stage.Failed, stage.Field{Key: "step", Value: step},
 		stage.Field{Key: "error", Value: err.Error()}, stage.Field{Key: "next", Value: next})
 	if s.config.Debug.Shell {
 		s.startShells(ctx)
@@ -58,10 +60,10 @@ func (s *system) onPanicOfRun() {
 }
 
 func (s *system) tellPanic(bug any) {
-	fmt.Fprintf(&s.console, "panic: %v\n%s", bug, debug.Stack())
-	stage.Print(&s.console, stage.Panic, stage.Field{Key: "error", Value: fmt.Sprint(bug)},
+	fmt.Fprintf(&s.voice, "panic: %v\n%s", bug, debug.Stack())
+	stage.Print(&s.voice, stage.Panic, stage.Field{Key: "error", Value: fmt.Sprint(bug)},
 		stage.Field{Key: "next", Value: fmt.Sprintf("reboot in %v", s.delay)})
-	if s.console.Ports() == nil {
+	if s.voice.console.Ports() == nil {
 		s.openConsoles(console.Names(nil))
 	}
 }
@@ -82,13 +84,19 @@ func (s *system) countDown() {
 // stop stops the machine in order, or by force if that takes too long. The
 // watchdog stays armed, except for a machine that is to stand still.
 func (s *system) stop(r power.Request) {
-	stage.Print(&s.console, stage.Stopping,
+	stage.Print(&s.voice, stage.Stopping,
 		stage.Field{Key: "action", Value: r.Action.String()}, stage.Field{Key: "reason", Value: r.Reason})
 	s.spawn(func() {
 		time.Sleep(stopLimit)
 		s.say("stopping takes longer than %v: forced", stopLimit)
 		s.force(r.Action)
 	})
+	s.keepReason(r)
+	if m := s.services.Load(); m != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), servicesLimit)
+		s.warn("some services had no time to save their work", m.Stop(ctx))
+		cancel()
+	}
 	s.warn("some processes had no time to save their work", power.Terminate(context.Background(), s.reaper, grace))
 	s.warn("some filesystems were in use", power.Unmount())
 	if w := s.watchdog.Load(); w != nil && r.Action == power.Halt {
@@ -97,9 +105,21 @@ func (s *system) stop(r power.Request) {
 	s.force(r.Action)
 }
 
+// keepReason has a child tell the next boot why this one ends: firmware may be slow,
+// or crash.
+func (s *system) keepReason(r power.Request) {
+	p, err := s.startChild(nil, "reboot-reason", "save", r.Action.String()+": "+r.Reason)
+	if err == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), reasonLimit)
+		defer cancel()
+		_, err = p.Wait(ctx)
+	}
+	s.warn("the next boot will not know why this one ended", err)
+}
+
 // force stops the machine after no more than printing what is left to print.
 func (s *system) force(action power.Action) {
-	stage.Print(&s.console, stage.Stopped, stage.Field{Key: "action", Value: action.String()})
+	stage.Print(&s.voice, stage.Stopped, stage.Field{Key: "action", Value: action.String()})
 	s.flush()
 	for _, a := range []power.Action{action, power.Reboot} {
 		s.say("%v", a.Now())
@@ -111,5 +131,5 @@ func (s *system) force(action power.Action) {
 func (s *system) flush() {
 	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
 	defer cancel()
-	s.console.Flush(ctx) // those that cannot print it cannot be told
+	s.voice.console.Flush(ctx) // those that cannot print it cannot be told
 }

@@ -17,10 +17,10 @@ import (
 	"time"
 
 	"github.com/ember-os/ember/os/cmdline"
-	"github.com/ember-os/ember/os/console"
 	"github.com/ember-os/ember/os/power"
 	"github.com/ember-os/ember/os/reaper"
 	"github.com/ember-os/ember/os/rootfs"
+	"github.com/ember-os/ember/os/service"
 	"github.com/ember-os/ember/os/stage"
 	"github.com/ember-os/ember/os/version"
 	"github.com/ember-os/ember/os/watchdog"
@@ -33,12 +33,12 @@ type system struct {
 	steps    []step
 	devices  string        // the directory: /dev
 	delay    time.Duration // before a reboot that nobody asked for, in whole seconds
-	console  console.Console
-	level    slog.LevelVar
+	voice    voice
 	log      *slog.Logger
 	reaper   *reaper.Reaper
 	requests chan power.Request // the first one ends run
 	watchdog atomic.Pointer[watchdog.Watchdog]
+	services atomic.Pointer[service.Manager]
 
 	config   cmdline.Config
 	root     *rootfs.Clone
@@ -51,7 +51,7 @@ const delay = 10 * time.Second
 
 func newSystem(steps []step) *system {
 	s := &system{steps: steps, devices: "/dev", delay: delay, reaper: reaper.New(), requests: make(chan power.Request)}
-	s.log = newLog(&s.console, &s.level)
+	s.log = s.voice.log()
 	return s
 }
 
@@ -63,7 +63,7 @@ func Run() {
 	os.Clearenv()
 	s := newSystem(steps)
 	defer s.onPanicOfRun()
-	stage.Print(&s.console, stage.Start, s.identity()...)
+	stage.Print(&s.voice, stage.Start, s.identity()...)
 
 	ctx, cancel := context.WithCancel(context.Background())
 	s.spawn(func() { s.reaper.Run(context.Background()) })
@@ -87,9 +87,9 @@ func (s *system) bringUp(ctx context.Context) {
 			s.fail(ctx, step.stage, err)
 			return
 		}
-		stage.Print(&s.console, step.stage, fields...)
+		stage.Print(&s.voice, step.stage, fields...)
 	}
-	stage.Print(&s.console, stage.Ready)
+	stage.Print(&s.voice, stage.Ready)
 }
 
 func (s *system) identity() []stage.Field {
@@ -105,8 +105,8 @@ func (s *system) identity() []stage.Field {
 
 // openConsoles has the console write to all consoles from now on.
 func (s *system) openConsoles(names []string) []error {
-	errs := s.console.Open(s.devices, names)
-	for _, port := range s.console.Ports() {
+	errs := s.voice.console.Open(s.devices, names)
+	for _, port := range s.voice.console.Ports() {
 		s.spawn(func() { port.Run(context.Background()) })
 	}
 	return errs
@@ -123,24 +123,5 @@ func (s *system) spawn(f func()) {
 
 // say prints a line for people.
 func (s *system) say(format string, args ...any) {
-	fmt.Fprintf(&s.console, "ember: "+format+"\n", args...)
-}
-
-// newLog logs to the console with the time of stage lines.
-func newLog(c *console.Console, level slog.Leveler) *slog.Logger {
-	seconds := func(_ []string, a slog.Attr) slog.Attr {
-		if a.Key == slog.TimeKey {
-			return slog.String("t", fmt.Sprintf("%.3f", stage.Now().Seconds()))
-		}
-		return a
-	}
-	return slog.New(slog.NewTextHandler(prefixed{c}, &slog.HandlerOptions{Level: level, ReplaceAttr: seconds}))
-}
-
-// prefixed marks each log line as ours, among the kernel's.
-type prefixed struct{ console *console.Console }
-
-func (p prefixed) Write(line []byte) (int, error) {
-	p.console.Write(append([]byte("ember: "), line...))
-	return len(line), nil
+	fmt.Fprintf(&s.voice, mark+format+"\n", args...)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,8 +15,10 @@ import (
 	"time"
 
 	"github.com/ember-os/ember/os/nstest"
+	"github.com/ember-os/ember/os/output"
 	"github.com/ember-os/ember/os/power"
 	"github.com/ember-os/ember/os/stage"
+	"github.com/ember-os/ember/os/unit"
 )
 
 // testSystem has a file for its only console.
@@ -30,10 +33,10 @@ func testSystem(t *testing.T, steps ...step) (s *system, console func() []stage.
 	}
 	return s, func() []stage.Line {
 		t.Helper()
-		if s.console.Ports() == nil {
+		if s.voice.console.Ports() == nil {
 			s.openConsoles(nil)
 		}
-		if err := s.console.Flush(t.Context()); err != nil {
+		if err := s.voice.console.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		text, err := os.ReadFile(file)
@@ -106,7 +109,7 @@ func TestFailWithoutShell(t *testing.T) {
 		t.Errorf("stages %v", lines)
 	}
 	text, _ := os.ReadFile(filepath.Join(s.devices, "console"))
-	for _, want := range []string{`msg="there is no debug shell on console"`, "ember: reboot in 1s\n"} {
+	for _, want := range []string{"ember: warning: there is no debug shell on console err=", "ember: reboot in 1s\n"} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the console does not show %q", want)
 		}
@@ -200,14 +203,53 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestLog(t *testing.T) {
+func TestVoice(t *testing.T) {
 	s, _ := testSystem(t)
+	s.voice.level.Set(slog.LevelWarn)
 	s.warn("it goes on", nil, fmt.Errorf("a reason"))
+	s.log.Info("nobody needs to see this")
+	s.log.Debug("nobody needs to know this")
+	s.say("a line for people")
 	s.openConsoles(nil)
-	s.console.Flush(t.Context())
+	s.voice.console.Flush(t.Context())
 	text, err := os.ReadFile(filepath.Join(s.devices, "console"))
-	if err != nil || !strings.HasPrefix(string(text), "ember: t=") || !strings.HasSuffix(string(text), " level=WARN msg=\"it goes on\" err=\"a reason\"\n") {
-		t.Errorf("logged %q, %v", text, err)
+	if want := "ember: warning: it goes on err=\"a reason\"\nember: a line for people\n"; string(text) != want || err != nil {
+		t.Errorf("the console shows %q, %v, want %q", text, err, want)
+	}
+
+	dir := t.TempDir()
+	if err := s.voice.journal.Open(dir); err != nil {
+		t.Fatal(err)
+	}
+	fifo, err := os.Open(filepath.Join(dir, output.Init))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fifo.Close()
+	want := "<4>it goes on err=\"a reason\"\n<6>nobody needs to see this\n<6>a line for people\n"
+	got := make([]byte, len(want)+1)
+	if n, err := fifo.Read(got); string(got[:n]) != want || err != nil {
+		t.Errorf("the log has %q, %v, want %q", got[:n], err, want)
+	}
+}
+
+func TestStatusFields(t *testing.T) {
+	for status, want := range map[string][]stage.Field{
+		`link=eth0 by="two words"`: {{Key: "link", Value: "eth0"}, {Key: "by", Value: "two words"}},
+		"all is well":              {{Key: "status", Value: "all is well"}},
+		"":                         nil,
+	} {
+		if got := statusFields(status); !slices.Equal(got, want) {
+			t.Errorf("%q gives %q, want %q", status, got, want)
+		}
+	}
+}
+
+func TestAfterLog(t *testing.T) {
+	units := afterLog([]unit.Unit{{Name: "a.service", After: []string{"b.service"}, Service: &unit.Service{}},
+		{Name: logService, Service: &unit.Service{}}, {Name: "x.target"}})
+	if !slices.Equal(units[0].After, []string{"b.service", logService}) || units[1].After != nil || units[2].After != nil {
+		t.Errorf("the order is %+v", units)
 	}
 }
 

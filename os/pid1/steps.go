@@ -13,6 +13,7 @@ import (
 	"github.com/ember-os/ember/os/console"
 	"github.com/ember-os/ember/os/manifest"
 	"github.com/ember-os/ember/os/mounts"
+	"github.com/ember-os/ember/os/output"
 	"github.com/ember-os/ember/os/power"
 	"github.com/ember-os/ember/os/rootfs"
 	"github.com/ember-os/ember/os/shell"
@@ -37,6 +38,8 @@ var steps = []step{
 	{stage.Power, (*system).listenForPower},
 	{stage.Watchdog, (*system).armWatchdog},
 	{stage.Debug, (*system).debug},
+	{stage.Clock, (*system).setClock},
+	{stage.Services, (*system).startServices},
 }
 
 const (
@@ -51,20 +54,19 @@ func (s *system) mountDevices(context.Context) ([]stage.Field, error) {
 }
 
 func (s *system) readCmdline(context.Context) ([]stage.Field, error) {
-	line, err := os.ReadFile("/proc/cmdline")
+	config, errs, err := cmdline.Read()
 	if err != nil {
-		return nil, fmt.Errorf("reading the kernel command line: %w", err)
+		return nil, err
 	}
-	config, errs := cmdline.Parse(string(line))
 	s.config = config
-	s.level.Set(config.Log)
+	s.voice.level.Set(config.Log)
 	s.warn("the kernel command line has a mistake", errs...)
 	if !config.KernelPanic {
 		s.warn("a kernel panic will stop the machine for good", setKernelPanic(s.delay))
 	}
 	return []stage.Field{
 		{Key: "log", Value: strings.ToLower(config.Log.String())},
-		{Key: "workload", Value: string(config.Workload)},
+		{Key: "workload", Value: string(config.EffectiveWorkload())},
 	}, nil
 }
 
@@ -76,7 +78,7 @@ func setKernelPanic(d time.Duration) error {
 func (s *system) showConsole(context.Context) ([]stage.Field, error) {
 	s.warn("a console stays dark", s.openConsoles(console.Names(s.config.Consoles))...)
 	var names []string
-	for _, port := range s.console.Ports() {
+	for _, port := range s.voice.console.Ports() {
 		names = append(names, port.Name)
 	}
 	return list("consoles", names), nil
@@ -126,6 +128,10 @@ func (s *system) mountSystem(context.Context) ([]stage.Field, error) {
 		return nil, err
 	}
 	s.warn("going on without a link", mounts.LinkAll("/", mounts.Links)...)
+	s.warn("init's own lines are not in the log", s.voice.journal.Open(output.Dir))
+	s.spawn(func() {
+		s.warn("services cannot write on the consoles", s.voice.console.Relay(context.Background(), console.RelayPath))
+	})
 	controllers, failed := mounts.DelegateControllers(mounts.CgroupRoot)
 	s.warn("going on without a cgroup controller", failed...)
 	return list("controllers", controllers), nil
@@ -176,7 +182,7 @@ func (s *system) startShells(ctx context.Context) {
 		return
 	}
 	sh := &shell.Shell{Path: shell.Path, Delay: shellDelay, Reaper: s.reaper}
-	for _, port := range s.console.Ports() {
+	for _, port := range s.voice.console.Ports() {
 		name := console.Terminal(port.Name)
 		s.shellsOn = append(s.shellsOn, name)
 		s.shells.Add(1)

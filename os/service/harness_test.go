@@ -193,7 +193,9 @@ func newHarness(t *testing.T, o Options) *harness {
 	o.Dir = dir
 	o.Environ = []string{"PATH=/bin"}
 	if o.Output == nil {
-		o.Output = func(string, unit.Output) (*os.File, error) { return h.out, nil }
+		o.Output = func(string, unit.Output) (*os.File, error) {
+			return os.OpenFile(h.out.Name(), os.O_WRONLY|os.O_APPEND, 0)
+		}
 	}
 	o.OnReady = func(name, status string) {
 		h.mu.Lock()

@@ -117,9 +117,10 @@ func (a *activation) exec(c unit.Command, environ []string) (*reaper.Process, er
 		return nil, err
 	}
 	defer null.Close()
-	out := a.output()
-	if out == nil {
-		out = null
+	out := null
+	if o := a.output(); o != nil {
+		defer o.Close()
+		out = o
 	}
 	attr := &syscall.ProcAttr{
 		Dir:   "/",

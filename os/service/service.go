@@ -51,8 +51,8 @@ type Options struct {
 	// sockets must not be longer than 107 bytes.
 	Dir     string
 	Environ []string // every service's variables, before its own
-	// Output gives what a unit writes to, in blocking mode; it stays open. Nil is
-	// /dev/null for everything.
+	// Output opens what a unit writes to, in blocking mode. Nil is /dev/null for
+	// everything.
 	Output     func(name string, o unit.Output) (*os.File, error)
 	Executable string // the program whose "exec" is package executor; "" for our own
 	// OnReady is called each time a unit has become active, or a oneshot has ended

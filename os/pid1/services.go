@@ -1,0 +1,159 @@
+package pid1
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/ember-os/ember/os/cgroup"
+	"github.com/ember-os/ember/os/clock"
+	"github.com/ember-os/ember/os/cmdline"
+	"github.com/ember-os/ember/os/mounts"
+	"github.com/ember-os/ember/os/output"
+	"github.com/ember-os/ember/os/reaper"
+	"github.com/ember-os/ember/os/service"
+	"github.com/ember-os/ember/os/stage"
+	"github.com/ember-os/ember/os/unit"
+	"github.com/ember-os/ember/os/version"
+)
+
+const (
+	self          = "/proc/self/exe"
+	runDir        = "/run/ember"
+	logService    = "ember-log.service"
+	baseTarget    = "ember.target"      // what every machine runs
+	serviceTarget = "multi-user.target" // the workload "services"
+	readTime      = 20 * time.Second    // for the child that reads the unit files
+)
+
+// stageOf is the stages that services reach.
+var stageOf = map[string]string{
+	"ember-network.service": stage.Network,
+	"ember-time.service":    stage.Time,
+}
+
+func (s *system) setClock(context.Context) ([]stage.Field, error) {
+	stepped, err := clock.NotBefore(version.Built())
+	s.warn("the time is earlier than it can be", err)
+	fields := []stage.Field{{Key: "now", Value: time.Now().UTC().Format(time.RFC3339)}}
+	if stepped {
+		fields = append(fields, stage.Field{Key: "from", Value: "build"})
+	}
+	return fields, nil
+}
+
+func (s *system) startServices(ctx context.Context) ([]stage.Field, error) {
+	targets := []string{baseTarget}
+	if s.config.EffectiveWorkload() == cmdline.WorkloadServices {
+		targets = append(targets, serviceTarget)
+	}
+	units, err := s.readUnits(ctx, targets)
+	if err != nil {
+		return nil, err
+	}
+	cgroups, err := cgroup.Open(mounts.CgroupRoot)
+	s.warn("services can leave processes behind", err)
+	m := service.New(service.Options{
+		Reaper:  s.reaper,
+		Spawn:   s.spawn,
+		Log:     s.log,
+		Cgroups: cgroups,
+		Dir:     runDir,
+		Environ: append(environ, s.config.ProxyEnviron()...),
+		Output: func(name string, o unit.Output) (*os.File, error) {
+			return output.Open(output.Dir, name, o == unit.JournalConsole)
+		},
+		OnReady: func(name, status string) {
+			if name, ok := stageOf[name]; ok {
+				stage.Print(&s.voice, name, statusFields(status)...)
+			}
+		},
+	})
+	s.services.Store(m)
+	s.warn("the machine has less to do", m.Start(afterLog(units), targets...))
+	return []stage.Field{{Key: "units", Value: fmt.Sprint(len(units))}}, nil
+}
+
+// afterLog has every service start after the log daemon, and so stop before it: it
+// is the last to hear of what happens.
+func afterLog(units []unit.Unit) []unit.Unit {
+	for i, u := range units {
+		if u.Service != nil && u.Name != logService && !slices.Contains(u.After, logService) {
+			units[i].After = append(u.After, logService)
+		}
+	}
+	return units
+}
+
+// environ is what every service finds in its environment.
+var environ = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8"}
+
+// statusFields is what a service says of its stage.
+func statusFields(status string) []stage.Field {
+	if fields, ok := stage.ParseFields(status); ok {
+		return fields
+	}
+	return []stage.Field{{Key: "status", Value: status}}
+}
+
+// readUnits has a child read the unit files, because they come from outside.
+func (s *system) readUnits(ctx context.Context, targets []string) ([]unit.Unit, error) {
+	units, err := s.askChild(ctx, append([]string{"units"}, targets...))
+	if err != nil {
+		return nil, fmt.Errorf("reading the unit files: %w", err)
+	}
+	return units, nil
+}
+
+func (s *system) askChild(ctx context.Context, args []string) ([]unit.Unit, error) {
+	answer, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Close()
+	p, err := s.startChild(w, args...)
+	w.Close()
+	if err != nil {
+		return nil, err
+	}
+	answer.SetReadDeadline(time.Now().Add(readTime))
+	units, err := unit.Decode(answer)
+	if err != nil {
+		p.Signal(syscall.SIGKILL)
+	}
+	status, waitErr := p.Wait(ctx)
+	switch {
+	case waitErr != nil:
+		return nil, waitErr
+	case status.Exited() && status.ExitStatus() != 0:
+		return nil, errors.New("the program failed; what it says is above")
+	}
+	return units, err
+}
+
+// startChild starts one of our own programs. What it has to say goes to the log and
+// the consoles, as does its standard output if that is nil.
+func (s *system) startChild(stdout *os.File, args ...string) (*reaper.Process, error) {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	log, err := output.Open(output.Dir, args[0], true)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	if stdout == nil {
+		stdout = log
+	}
+	return s.reaper.Start(self, append([]string{"ember"}, args...), &syscall.ProcAttr{
+		Env:   environ,
+		Files: []uintptr{null.Fd(), stdout.Fd(), log.Fd()},
+		Sys:   &syscall.SysProcAttr{Setsid: true},
+	})
+}

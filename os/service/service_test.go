@@ -193,7 +193,9 @@ func TestNeverReady(t *testing.T) {
 
 func TestProtocol(t *testing.T) {
 	inBoth(t, func(t *testing.T, h *harness) {
-		h.start(notifying("silent.service", "exit:0"), notifying("brief.service", "notify:READY=1|STATUS=brief", "exit:0"))
+		// It ends before all of its messages are read.
+		brief := append(slices.Repeat([]string{"notify:STATUS=long"}, 9), "notify:READY=1|STATUS=brief", "exit:0")
+		h.start(notifying("silent.service", "exit:0"), notifying("brief.service", brief...))
 		if s := h.settle("silent.service", Failed); s.Reason != "exit status 0 before it was ready" {
 			t.Errorf("failed because of %q", s.Reason)
 		}

@@ -1,19 +1,26 @@
 // Package cmdline reads Ember's parameters from the kernel command line.
 //
 // Of several values the last counts. An empty value is the same as none. As in
-// the kernel, "-" and "_" are the same in a name. What is not understood is
-// reported with its name and its default is used: a typing error in a boot loader
-// must not keep a machine from booting. Parameters behind a bare "--" are meant
-// for init and count like all others.
+// the kernel, "-" and "_" are the same in a name, upper and lower case are not.
+// What is not understood is reported with its name and its default is used: a
+// typing error in a boot loader must not keep a machine from booting. Reports show
+// no secrets. Parameters behind a bare "--" are meant for init and count like all
+// others.
 package cmdline
 
 import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 )
+
+// Path is where the kernel shows its command line.
+const Path = "/proc/cmdline"
 
 // Config is what the command line asks for.
 type Config struct {
@@ -22,25 +29,36 @@ type Config struct {
 	Workload    Workload   // WorkloadParam
 	Consoles    []string   // ConsoleParam: device names below /dev, in their order
 	KernelPanic bool       // PanicParam is given: the kernel knows what to do
+
+	HWAddr    net.HardwareAddr // HWAddrParam, else BootIFParam; nil if not given
+	Interface string           // InterfaceParam
+	VLAN      int              // VLANParam; 0 for none
+	IPAM      *IPAM            // IPAMParam; nil if not given
+	Bonds     []Bond           // BondParam, each name once
+
+	HTTPProxy  string // HTTPProxyParam
+	HTTPSProxy string // HTTPSProxyParam
+	NoProxy    string // NoProxyParam
+
+	NTP    []string // NTPParam: names and addresses of servers, for want of others
+	NTPOff bool     // NTPParam is "none": no server is asked, wherever it is named
+	Syslog Syslog
+
+	Tinkerbell Tinkerbell
+
+	secrets []string
 }
 
-// Debug is the set of debugging aids asked for.
-type Debug struct {
-	Shell bool // a shell on every console
-	Fail  bool // the boot fails on purpose
-	Panic bool // init panics on purpose
+// Read reads the command line that the kernel was started with. The list is
+// Parse's: mistakes in it, with which the Config is good to use.
+func Read() (Config, []error, error) {
+	line, err := os.ReadFile(Path)
+	if err != nil {
+		return Config{}, nil, fmt.Errorf("reading the kernel command line: %w", err)
+	}
+	c, errs := Parse(string(line))
+	return c, errs, nil
 }
-
-// Workload is what the machine runs once it is up.
-type Workload string
-
-// The workloads.
-const (
-	WorkloadAuto       Workload = "auto"       // Tinkerbell if its parameters are there, else services
-	WorkloadTinkerbell Workload = "tinkerbell" // the Tinkerbell agent
-	WorkloadServices   Workload = "services"   // the unit files of the image and its overlay
-	WorkloadNone       Workload = "none"       // nothing: the machine stays at the stage "ready"
-)
 
 // Error says that a parameter was not understood, and what happens instead.
 type Error struct {
@@ -48,15 +66,24 @@ type Error struct {
 	Reason string
 }
 
-func (e *Error) Error() string { return "kernel parameter " + e.Name + ": " + e.Reason }
+func (e *Error) Error() string {
+	name := e.Name
+	if !isPlain(name) {
+		name = strconv.QuoteToASCII(name)
+	}
+	return "kernel parameter " + name + ": " + e.Reason
+}
 
-// Parse reads a command line. The errors are *Error, in the order of Params,
-// then those about parameters that are not in it.
+// Parse reads a command line. The errors are *Error, in the order of Groups, then
+// those about parameters that are not in it.
 func Parse(line string) (Config, []error) {
 	args := Split(line)
 	var c Config
 	var errs []error
-	for _, p := range Params {
+	for _, p := range params {
+		if p.set == nil {
+			continue
+		}
 		if p.Default != "" {
 			if err := p.set(&c, p.Default); err != nil {
 				panic("default of " + p.Name + ": " + err.Error())
@@ -68,6 +95,7 @@ func Parse(line string) (Config, []error) {
 			}
 		}
 	}
+	c.secrets = secrets(line)
 	return c, append(errs, unknown(args)...)
 }
 
@@ -110,7 +138,7 @@ func unknown(args []Arg) []error {
 	var errs []error
 	for _, a := range args {
 		known := func(p Param) bool { return same(p.Name, a.Name) }
-		if strings.HasPrefix(a.Name, prefix) && !slices.ContainsFunc(Params, known) {
+		if strings.HasPrefix(a.Name, prefix) && !slices.ContainsFunc(params, known) {
 			errs = append(errs, &Error{a.Name, "there is no such parameter; ignored"})
 		}
 	}

@@ -2,6 +2,7 @@ package cmdline
 
 import (
 	"log/slog"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -51,18 +52,29 @@ func TestSplit(t *testing.T) {
 	}
 }
 
-func TestParse(t *testing.T) {
-	standard := Config{Log: slog.LevelInfo, Workload: WorkloadAuto}
-	with := func(f func(*Config)) Config {
-		c := standard
-		f(&c)
-		return c
+// with is what an empty line gives, changed.
+func with(f func(*Config)) Config {
+	c := Config{
+		Log:      slog.LevelInfo,
+		Workload: WorkloadAuto,
+		NTP:      []string{DefaultNTP},
+		Syslog:   Syslog{Port: 514, Transport: "udp"},
 	}
-	for _, tt := range []struct {
-		line string
-		want Config
-		errs []string
-	}{
+	f(&c)
+	return c
+}
+
+var standard = with(func(*Config) {})
+
+// parsing is a line, what it gives, and how the mistakes in it begin.
+type parsing struct {
+	line string
+	want Config
+	errs []string
+}
+
+func TestParse(t *testing.T) {
+	checkParse(t, []parsing{
 		{"", standard, nil},
 		{"BOOT_IMAGE=vmlinuz quiet ro facility= -- single", standard, nil},
 		{"ember.debug=shell", with(func(c *Config) { c.Debug.Shell = true }), nil},
@@ -85,8 +97,19 @@ func TestParse(t *testing.T) {
 		{"pad=" + strings.Repeat("x", 4060) + " ember.debug=shell console=hvc0", with(func(c *Config) {
 			c.Debug.Shell, c.Consoles = true, []string{"hvc0"}
 		}), nil},
-	} {
+		{"\xff\x01=\x02 \x03 ember.\xff=1 ember.log=\x1b[2J", standard, []string{
+			`ember.log: the value is not a level; expected debug, info, warn or error; using "info"`,
+			`"ember.\xff": there is no such`,
+		}},
+		{"modules=loop,squashfs initrd= intel_iommu=on iommu=pt iommu", standard, nil},
+	})
+}
+
+func checkParse(t *testing.T, tests []parsing) {
+	t.Helper()
+	for _, tt := range tests {
 		got, errs := Parse(tt.line)
+		got.secrets = nil // TestSecrets has them
 		if !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("Parse(%q) = %+v, want %+v", tt.line, got, tt.want)
 		}
@@ -112,21 +135,89 @@ func TestNames(t *testing.T) {
 	}
 }
 
-func TestParams(t *testing.T) {
-	for i, p := range Params {
-		if p.Name == "" || p.Type == "" || p.Doc == "" || p.set == nil {
+func TestGroups(t *testing.T) {
+	for i, p := range params {
+		if p.Name == "" || p.Type == "" || p.Doc == "" {
 			t.Errorf("%q is incomplete", p.Name)
 		}
-		if slices.ContainsFunc(Params[:i], func(q Param) bool { return same(p.Name, q.Name) }) {
+		if p.set == nil && (p.Default != "" || p.Repeats || p.secret != nil) {
+			t.Errorf("%q is not read, so it has no default, does not repeat and holds no secret", p.Name)
+		}
+		if slices.ContainsFunc(params[:i], func(q Param) bool { return same(p.Name, q.Name) }) {
 			t.Errorf("%q is there twice", p.Name)
 		}
+	}
+	for _, g := range Groups {
+		if g.Name == "" || len(g.Params) == 0 {
+			t.Errorf("group %q is incomplete", g.Name)
+		}
+	}
+}
+
+// TestLine is everything at once, on the longest line that the kernel takes.
+func TestLine(t *testing.T) {
+	const wanted = " vlan_id=7 interface=eth1 HTTP_PROXY=p:1 facility=onprem console=ttyS1,115200 ember.bond=b0:eth0 " +
+		"console=tty0 worker_id=52:54:00:12:34:56 docker_registry=r.example ember.workload=none last"
+	wrong := ""
+	for _, p := range params {
+		wrong += " " + p.Name + "= " + p.Name + `="a b":;`
+	}
+	line := strings.Repeat("\xf6", 4096-len(wrong)-len(wanted)) + wrong + wanted
+	want := with(func(c *Config) {
+		c.VLAN, c.Interface, c.HTTPProxy, c.KernelPanic = 7, "eth1", "p:1", true
+		c.Consoles = []string{`a b":;`, "ttyS1", "tty0"}
+		c.Bonds = []Bond{{Name: "b0", Members: []string{"eth0"}, Mode: ActiveBackup, Options: map[string]string{"miimon": "100"}}}
+		c.Workload = WorkloadNone
+		c.Tinkerbell = Tinkerbell{
+			Registry: "r.example", WorkerID: "52:54:00:12:34:56", Facility: "onprem",
+			RegistryUsername: `a b":;`, RegistryPassword: `a b":;`,
+		}
+	})
+	got, errs := Parse(line)
+	got.secrets = nil
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	taken := []string{ // either the last value is good, or any is
+		WorkloadParam, InterfaceParam, VLANParam, HTTPProxyParam, RegistryParam, RegistryUsernameParam, RegistryPasswordParam,
+		WorkerIDParam, FacilityParam, ConsoleParam, PanicParam,
+	}
+	var wantErrs, gotErrs []string
+	for _, p := range params {
+		if p.set != nil && !slices.Contains(taken, p.Name) {
+			wantErrs = append(wantErrs, p.Name)
+		}
+	}
+	for _, err := range errs {
+		gotErrs = append(gotErrs, err.(*Error).Name)
+	}
+	if !slices.Equal(gotErrs, wantErrs) {
+		t.Errorf("reported %q, want %q", gotErrs, wantErrs)
+	}
+}
+
+func TestRead(t *testing.T) {
+	line, err := os.ReadFile(Path)
+	if err != nil {
+		t.Skip(err)
+	}
+	want, wantErrs := Parse(string(line))
+	got, errs, err := Read()
+	if err != nil || !reflect.DeepEqual(got, want) || !reflect.DeepEqual(errs, wantErrs) {
+		t.Errorf("got %+v, %v, %v", got, errs, err)
 	}
 }
 
 func FuzzParse(f *testing.F) {
 	f.Add(`a="b c" "d=e f" ember.debug=shell,x ember.log= console=ttyS0,115200 "`)
+	f.Add("BOOTIF=01-52-54-00-12-34-56 hw_addr=52:54:00:12:34:57 interface=eth0 vlan_id=12")
+	f.Add("ipam=52-54-00-12-34-56:12:192.0.2.10:255.255.255.0:192.0.2.1:node1:192.0.2.53:example.com:[2001:db8::1]")
+	f.Add("ember.bond=bond0:52-54-00-12-34-56,eth1:mode=802.3ad,lacp_rate=1,primary=eth1:9000 ember.bond=bond0:eth0")
+	f.Add("syslog_host=[2001:db8::1] syslog_port=6514 ember.syslog=tls ember.ntp=none ember.ntp=192.0.2.1,ntp.example.com")
+	f.Add("HTTP_PROXY=http://user:pass%20word@proxy:3128 HTTPS_PROXY=proxy NO_PROXY=.example.com,10.0.0.0/8,*")
+	f.Add("facility= grpc_authority=192.0.2.1:42113 tinkerbell_tls=TRUE worker_id=x insecure_registries=a:5000,b docker_registry=a/b")
 	f.Fuzz(func(t *testing.T, line string) {
-		_, errs := Parse(line)
+		c, errs := Parse(line)
 		for _, a := range Split(line) {
 			if a.Bare && a.Value != "" || !a.Bare && a.Name == "" {
 				t.Errorf("impossible argument %+v", a)
@@ -136,12 +227,71 @@ func FuzzParse(f *testing.F) {
 			if _, ok := err.(*Error); !ok {
 				t.Errorf("%v is no *Error", err)
 			}
+			if !isPlain(strings.ReplaceAll(err.Error(), " ", "")) {
+				t.Errorf("%q can not be printed", err)
+			}
 		}
-		again, _ := Parse(line + " ember.workload=none")
-		if strings.Count(line, `"`) == 0 && !strings.Contains(line, "\x00") && again.Workload != WorkloadNone {
+		checkConfig(t, c)
+
+		const secret = "hunter2.hunter2"
+		if strings.Contains(line, "\x00") || strings.Contains(line, secret) {
+			return
+		}
+		again, errs := Parse(line + " registry_password=" + secret)
+		if !slices.ContainsFunc(again.Secrets(), func(s string) bool { return strings.Contains(s, secret) }) {
+			t.Errorf("the secret behind %q is not known", line)
+		}
+		for _, err := range errs {
+			if strings.Contains(err.Error(), secret) {
+				t.Errorf("%v shows a secret", err)
+			}
+		}
+		again, _ = Parse(line + " ember.workload=none")
+		if strings.Count(line, `"`) == 0 && again.EffectiveWorkload() != WorkloadNone {
 			t.Errorf("the last value does not count behind %q", line)
 		}
 	})
+}
+
+// checkConfig checks what those who use a Config rely on.
+func checkConfig(t *testing.T, c Config) {
+	t.Helper()
+	if c.HWAddr != nil && len(c.HWAddr) != 6 {
+		t.Errorf("HWAddr %v", c.HWAddr)
+	}
+	if c.VLAN < 0 || c.VLAN > 4094 || c.Syslog.Port < 1 || c.Syslog.Port > 65535 || c.NTPOff && c.NTP != nil {
+		t.Errorf("VLAN %d, Syslog %+v, NTP %q, NTPOff %v", c.VLAN, c.Syslog, c.NTP, c.NTPOff)
+	}
+	if i := c.IPAM; i != nil {
+		if len(i.MAC) != 6 || !i.Address.IsValid() || i.Address.Bits() == 0 || i.VLAN < 0 || i.VLAN > 4094 ||
+			i.Gateway.IsValid() && i.Gateway.Is4() != i.Address.Addr().Is4() || len(i.Hostname) > 64 {
+			t.Errorf("IPAM %+v", i)
+		}
+	}
+	members := map[string]bool{}
+	names := map[string]bool{}
+	for _, b := range c.Bonds {
+		if names[b.Name] || len(b.Members) == 0 || b.Mode != ActiveBackup && b.Mode != LACP || b.Options["miimon"] == "" {
+			t.Errorf("bond %+v", b)
+		}
+		names[b.Name] = true
+		for _, m := range b.Members {
+			if members[m] || m == b.Name {
+				t.Errorf("member %s twice in %+v", m, c.Bonds)
+			}
+			members[m] = true
+		}
+	}
+	for _, text := range append(c.ProxyEnviron(), c.Syslog.Host, c.Interface, c.Tinkerbell.WorkerID, c.Tinkerbell.GRPCAuthority) {
+		if strings.ContainsAny(text, "\n\x00") {
+			t.Errorf("%q is in more than one line", text)
+		}
+	}
+	for _, s := range c.Secrets() {
+		if s == "" {
+			t.Error("nothing is a secret")
+		}
+	}
 }
 
 // FuzzSplit checks that quoting gives back any name and value that can be quoted.

@@ -29,7 +29,15 @@ const (
 	Power    = "power"    // the power buttons are heard
 	Watchdog = "watchdog" // the hardware watchdog, if there is one, is armed
 	Debug    = "debug"    // what ember.debug asks for is done
-	Ready    = "ready"    // bring-up is over
+	Clock    = "clock"    // the time is not earlier than the build
+	Services = "services" // the unit files are read, and services start
+	Ready    = "ready"    // init's own steps are over
+)
+
+// The stages that services reach, whenever that is.
+const (
+	Network = "network" // the network is up, or nobody waits for it any longer
+	Time    = "time"    // the clock is right, or nobody waits for that any longer
 )
 
 // The stages at which a boot ends.
@@ -69,12 +77,36 @@ func Now() time.Duration {
 
 // String gives the line without a line end.
 func (l Line) String() string {
+	s := fmt.Sprintf("%s%s t=%d.%03d", prefix, l.Name, l.T/time.Second, l.T%time.Second/time.Millisecond)
+	if len(l.Fields) > 0 {
+		s += " " + FormatFields(l.Fields...)
+	}
+	return s
+}
+
+// FormatFields gives fields as they are in a line, which is also how a service
+// tells init those of its stage.
+func FormatFields(fields ...Field) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s%s t=%d.%03d", prefix, l.Name, l.T/time.Second, l.T%time.Second/time.Millisecond)
-	for _, f := range l.Fields {
-		b.WriteString(" " + f.Key + "=" + quote(f.Value))
+	for i, f := range fields {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(f.Key + "=" + quote(f.Value))
 	}
 	return b.String()
+}
+
+// ParseFields gives back what FormatFields got.
+func ParseFields(s string) (fields []Field, ok bool) {
+	for more := s != ""; more; {
+		var f Field
+		if f, s, more, ok = nextField(s); !ok {
+			return nil, false
+		}
+		fields = append(fields, f)
+	}
+	return fields, true
 }
 
 // Parse finds the stage line in a line of console output, behind whatever the
@@ -88,18 +120,11 @@ func Parse(line string) (Line, bool) {
 	rest, found = strings.CutPrefix(rest, "t=")
 	t, rest, more := strings.Cut(rest, " ")
 	l := Line{Name: name}
-	if !found || !isKey(name) || !l.setTime(t) {
+	if !found || !isKey(name) || !l.setTime(t) || more && rest == "" {
 		return Line{}, false
 	}
-	for more {
-		var f Field
-		var ok bool
-		if f, rest, more, ok = nextField(rest); !ok {
-			return Line{}, false
-		}
-		l.Fields = append(l.Fields, f)
-	}
-	return l, true
+	l.Fields, found = ParseFields(rest)
+	return l, found
 }
 
 // Get gives the value of a field, "" if there is none.

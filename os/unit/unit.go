@@ -52,7 +52,10 @@ type Service struct {
 	Environment      []string // NAME=value
 	EnvironmentFiles []EnvironmentFile
 	WorkingDirectory string
-	Output           Output
+	// DirectoryOptional says that without the directory the service starts in the
+	// root directory.
+	DirectoryOptional bool `json:",omitempty"`
+	Output            Output
 
 	Restart       Restart
 	RestartSec    time.Duration
@@ -83,9 +86,10 @@ const (
 
 // Command is a program and its arguments.
 type Command struct {
-	Path          string   // absolute
+	Path          string   // absolute, or a name to be searched for in PATH
 	Args          []string // with its own name as the first
 	IgnoreFailure bool     // the "-" of systemd.service(5)
+	Literal       bool     `json:",omitempty"` // the ":": variables are not expanded
 }
 
 // EnvironmentFile holds lines of NAME=value.

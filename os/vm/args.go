@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -26,6 +27,14 @@ const (
 
 func insideDisk(i int) string { return fmt.Sprintf("/in/disk%d", i) }
 
+// insideSocket is in a directory of its own, because QEMU makes a socket there.
+func insideSocket(i int, path string) string {
+	return fmt.Sprintf("/net/%d/%s", i, filepath.Base(path))
+}
+
+// nicName is what QEMU calls NICs[i].
+func nicName(i int) string { return fmt.Sprintf("nic%d", i) }
+
 // binds shows QEMU the files that args names.
 func (c Config) binds() []toolroot.Bind {
 	binds := []toolroot.Bind{
@@ -34,6 +43,9 @@ func (c Config) binds() []toolroot.Bind {
 	}
 	if c.Initrd != "" {
 		binds = append(binds, toolroot.Bind{Src: c.Initrd, Dst: insideInitrd})
+	}
+	for i, n := range c.NICs {
+		binds = append(binds, toolroot.Bind{Src: filepath.Dir(n.Socket), Dst: filepath.Dir(insideSocket(i, n.Socket)), Write: true})
 	}
 	for i, d := range c.Disks {
 		binds = append(binds, toolroot.Bind{Src: d.Path, Dst: insideDisk(i), Write: !d.ReadOnly})
@@ -87,6 +99,7 @@ func (c Config) args() []string {
 	if c.Net == UserNet {
 		a = append(a, "-netdev", "user,id=net0", "-device", "virtio-net-pci,netdev=net0,romfile=")
 	}
+	a = append(a, c.nicArgs()...)
 	for i, d := range c.Disks {
 		readOnly := "off"
 		if d.ReadOnly {
@@ -96,5 +109,31 @@ func (c Config) args() []string {
 			"-drive", fmt.Sprintf("if=none,id=disk%d,format=raw,readonly=%s,file=%s", i, readOnly, insideDisk(i)),
 			"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d", i))
 	}
+	if !c.RTC.IsZero() {
+		a = append(a, "-rtc", "base="+c.RTC.UTC().Format("2006-01-02T15:04:05")+",clock=vm")
+	}
+	if c.Watchdog {
+		a = append(a, "-device", "i6300esb", "-action", "watchdog=reset")
+	}
 	return append(a, c.Args...)
+}
+
+func (c Config) nicArgs() []string {
+	var a []string
+	usb := false
+	for i, n := range c.NICs {
+		model := cmp.Or(n.Model, "virtio-net-pci")
+		device := fmt.Sprintf("%s,netdev=%s,mac=%s", model, nicName(i), n.MAC)
+		if !strings.HasPrefix(model, "usb-") {
+			device += ",romfile="
+		} else if !usb {
+			usb = true
+			a = append(a, "-device", "qemu-xhci")
+		}
+		socket := insideSocket(i, n.Socket)
+		a = append(a,
+			"-netdev", fmt.Sprintf("dgram,id=%s,local.type=unix,local.path=%s,remote.type=unix,remote.path=%s", nicName(i), GuestSocket(socket), socket),
+			"-device", device)
+	}
+	return a
 }

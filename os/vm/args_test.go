@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ember-os/ember/tools/toolroot"
 )
@@ -46,6 +47,15 @@ func TestArgs(t *testing.T) {
 			baseArgs + kernelArgs + " -drive if=none,id=disk0,format=raw,readonly=off,file=/in/disk0 -device virtio-blk-pci,drive=disk0" +
 				" -drive if=none,id=disk1,format=raw,readonly=on,file=/in/disk1 -device virtio-blk-pci,drive=disk1",
 			[]toolroot.Bind{{Src: "/a", Dst: "/in/disk0", Write: true}, {Src: "/b", Dst: "/in/disk1"}}},
+		{"NICs", func(c *Config) {
+			c.NICs = []NIC{{Socket: "/l/p0", MAC: "52:54:00:00:00:01"}, {Socket: "/l/p1", MAC: "52:54:00:00:00:02", Model: "usb-net"}}
+		}, baseArgs + kernelArgs +
+			" -netdev dgram,id=nic0,local.type=unix,local.path=/net/0/p0.vm,remote.type=unix,remote.path=/net/0/p0 -device virtio-net-pci,netdev=nic0,mac=52:54:00:00:00:01,romfile=" +
+			" -device qemu-xhci -netdev dgram,id=nic1,local.type=unix,local.path=/net/1/p1.vm,remote.type=unix,remote.path=/net/1/p1 -device usb-net,netdev=nic1,mac=52:54:00:00:00:02",
+			[]toolroot.Bind{{Src: "/l", Dst: "/net/0", Write: true}, {Src: "/l", Dst: "/net/1", Write: true}}},
+		{"clock", func(c *Config) { c.RTC = time.Date(2099, 12, 31, 23, 0, 0, 0, time.FixedZone("", -3600)) },
+			baseArgs + kernelArgs + " -rtc base=2100-01-01T00:00:00,clock=vm", nil},
+		{"watchdog", func(c *Config) { c.Watchdog = true }, baseArgs + kernelArgs + " -device i6300esb -action watchdog=reset", nil},
 		{"more", func(c *Config) { c.Args = []string{"-x", "y"} }, baseArgs + kernelArgs + " -x y", nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {

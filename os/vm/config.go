@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/ember-os/ember/os/vm/swtpm"
 	"github.com/ember-os/ember/tools/toolroot"
@@ -39,6 +40,17 @@ type Disk struct {
 	ReadOnly bool
 }
 
+// NIC is a network card whose cable is a pair of Unix datagram sockets, one
+// frame in each datagram; package lab is the other end of it.
+type NIC struct {
+	Socket string // the other end's; QEMU's is made beside it, see [GuestSocket]
+	MAC    string // such as 52:54:00:00:00:01
+	Model  string // QEMU's name of the device, virtio-net-pci if empty; usb-net is one such as a BMC has
+}
+
+// GuestSocket is where QEMU receives what is sent to a NIC with this Socket.
+func GuestSocket(socket string) string { return socket + ".vm" }
+
 // Config describes a machine.
 type Config struct {
 	Root      toolroot.Root // the tool root with QEMU, swtpm and OVMF
@@ -52,9 +64,13 @@ type Config struct {
 	TPM       TPM
 	CA        swtpm.CA // signs the EK certificates; one in Dir/ca is used if it is the zero CA
 	Net       Net
+	NICs      []NIC // after the one of Net, in the order in which Linux numbers PCI cards
 	Disks     []Disk
-	KVM       bool     // see ProbeKVM
-	Args      []string // more arguments for QEMU
+	RTC       time.Time // of the battery-backed clock at the start, the host's time if zero
+	Watchdog  bool      // an Intel 6300ESB, which resets the machine
+	Overlay   []File    // files that are added to the initrd
+	KVM       bool      // see ProbeKVM
+	Args      []string  // more arguments for QEMU
 
 	// Stdin, if set, is the console's input, in raw mode if it is a terminal,
 	// with QEMU's own keys: Ctrl-A X ends QEMU, Ctrl-A H lists them. Otherwise

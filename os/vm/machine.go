@@ -59,6 +59,11 @@ func (m *Machine) Powerdown(ctx context.Context) error { return m.monitor.powerd
 // CtrlAltDel presses Ctrl-Alt-Del on the keyboard.
 func (m *Machine) CtrlAltDel(ctx context.Context) error { return m.monitor.ctrlAltDel(ctx) }
 
+// SetLink plugs the cable of Config.NICs[nic] in, or pulls it.
+func (m *Machine) SetLink(ctx context.Context, nic int, up bool) error {
+	return m.monitor.setLink(ctx, nicName(nic), up)
+}
+
 // Wait waits for the machine to end. If ctx ends first, the error shows the
 // console's last lines and the machine runs on.
 func (m *Machine) Wait(ctx context.Context) (End, error) {

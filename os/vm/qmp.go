@@ -104,3 +104,10 @@ func (m *monitor) ctrlAltDel(ctx context.Context) error {
 		"keys": {{"qcode", "ctrl"}, {"qcode", "alt"}, {"qcode", "delete"}},
 	})
 }
+
+func (m *monitor) setLink(ctx context.Context, name string, up bool) error {
+	return m.execute(ctx, "set_link", struct {
+		Name string `json:"name"`
+		Up   bool   `json:"up"`
+	}{name, up})
+}

@@ -34,6 +34,7 @@ func TestMonitor(t *testing.T) {
 		`{"execute":"qmp_capabilities"}`, `{"return": {}}`,
 		`{"execute":"system_powerdown"}`, `{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "POWERDOWN"}{"return": {}}`,
 		`{"execute":"send-key","arguments":{"keys":[{"type":"qcode","data":"ctrl"},{"type":"qcode","data":"alt"},{"type":"qcode","data":"delete"}]}}`, `{"return": {}}`,
+		`{"execute":"set_link","arguments":{"name":"nic1","up":false}}`, `{"return": {}}`,
 		`{"execute":"nonsense"}`, `{"error": {"class": "CommandNotFound", "desc": "The command nonsense has not been found"}}`,
 		`{"execute":"quit"}`, `{"return": {}}{"event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-reset"}}`+"\n",
 	)
@@ -44,6 +45,9 @@ func TestMonitor(t *testing.T) {
 		t.Error(err)
 	}
 	if err := m.ctrlAltDel(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := m.setLink(t.Context(), nicName(1), false); err != nil {
 		t.Error(err)
 	}
 	err := m.execute(t.Context(), "nonsense", nil)

@@ -51,6 +51,12 @@ func start(ctx context.Context, c Config) (*Machine, error) {
 			return nil, err
 		}
 	}
+	if c.Overlay != nil {
+		var err error
+		if c.Initrd, err = c.extendInitrd(); err != nil {
+			return nil, err
+		}
+	}
 	transcript, err := os.Create(c.Transcript)
 	if err != nil {
 		return nil, err

@@ -57,7 +57,7 @@ def fetch_debs(ctx, lock, directory):
     ]
     missing = [d.name for d, download in pending if not download.wait().success]
     if missing:
-        run_debian_sh(ctx, "newest", ctx.path(lock), directory, *missing)
+        run_debian_sh(ctx, "fetch", ctx.path(lock), directory, *missing)
     return debs
 
 def sum_sizes(debs):

@@ -3,14 +3,13 @@
 #
 #   debian.sh mirror ARCHIVE             where this machine gets debian or debian-security
 #   debian.sh lock SPEC                  resolves SPEC (see tools/debian/README.md), prints a lock
-#   debian.sh fetch LOCK DEBS            downloads every package to DEBS/<sha256>.deb, shows progress
-#   debian.sh newest LOCK DEBS NAME...   downloads the named packages only
+#   debian.sh fetch LOCK DEBS [NAME...]  downloads the named packages, or all, to DEBS/<sha256>.deb
 #   debian.sh unpack LOCK DEBS DEST      unpacks all of them into the new directory DEST
 #   debian.sh data DEB                   writes one package's files as a tar stream
 #   debian.sh version DEB                prints one package's version
 #
-# fetch and newest check every file's hash. For a version that the mirror no longer has they take the
-# suite's present one, with a warning, or refuse if EMBER_LOCKED is set.
+# fetch shows progress and checks every file's hash. For a version that the mirror no longer has it
+# takes the suite's present one, with a warning, or refuses if EMBER_LOCKED is set.
 #
 # It needs bash, coreutils, grep, sed, tar and either apt or curl; xz where there is no dpkg-deb.
 # bazelw runs it before there is a Bazel, repository rules run it afterwards: every tool root is
@@ -50,18 +49,21 @@ mirror() {
 
 archive_of() { case $1 in *-security) echo debian-security ;; *) echo debian ;; esac; }
 
-# private_apt makes apt's whole state in directory $1 for the suites named after it, and sets APT_CONFIG.
+# private_apt DIR FILE makes apt's whole state in a directory for the suites and components of a spec
+# or lock, and sets APT_CONFIG.
 private_apt() {
-  local dir=$1 key suite uri; shift
+  local dir=$1 key suites suite uri components
+  mapfile -t suites < <(lines suite "$2")
+  components=$({ echo main; lines component "$2"; } | paste -sd' ')
   have apt-get || die "resolving Debian packages needs apt-get, which this machine does not have: run it on Debian or through ./bazelw without bazelisk on PATH"
   key=/usr/share/keyrings/debian-archive-keyring.gpg
   [[ -e $key ]] || key=/usr/share/keyrings/debian-archive-keyring.pgp
   [[ -e $key ]] || die "checking Debian's signatures needs the package debian-archive-keyring: install it"
   mkdir -p "$dir"/{state/lists/partial,cache/archives/partial,empty}
   : >"$dir/status"
-  for suite; do
+  for suite in "${suites[@]}"; do
     uri=$(mirror "$(archive_of "$suite")")
-    printf 'deb [signed-by=%s] %s %s main\n' "$key" "$uri" "$suite"
+    printf 'deb [signed-by=%s] %s %s %s\n' "$key" "$uri" "$suite" "$components"
   done >"$dir/sources.list"
   # A lock is compared with old indexes on purpose, so an expired index is as good as a fresh one.
   printf '%s;\n' \
@@ -73,24 +75,23 @@ private_apt() {
     'Debug::NoLocking "true"' 'Acquire::ForceHash "sha256"' 'Binary::apt-get::APT::Update::Post-Invoke-Success ""' >"$dir/apt.conf"
   export APT_CONFIG=$dir/apt.conf
   apt-get -qq update >"$dir/log" 2>&1 ||
-    die "reading the package lists of $* failed: $(grep -m1 '^E:' "$dir/log" || tail -n 1 "$dir/log"); check the mirrors that apt, or EMBER_DEBIAN_MIRROR and EMBER_DEBIAN_SECURITY_MIRROR, name"
+    die "reading the package lists of ${suites[*]} failed: $(grep -m1 '^E:' "$dir/log" || tail -n 1 "$dir/log"); check the mirrors that apt, or EMBER_DEBIAN_MIRROR and EMBER_DEBIAN_SECURITY_MIRROR, name"
 }
 
 # lines KEY FILE prints what follows KEY on each line that starts with it.
 lines() { sed -n "s/^$1 //p" "$2"; }
 
 lock() {
-  local spec=$1 suites wanted drop security get=(-y install)
+  local spec=$1 wanted drop security get=(-y install)
   scratch=$(mktemp -d)
-  mapfile -t suites < <(lines suite "$spec")
   mapfile -t wanted < <(lines package "$spec")
   drop=$(lines without "$spec" | paste -sd'|')
   [[ -z $(lines dependencies "$spec") ]] || get=(download)
   security=$(mirror debian-security)
-  private_apt "$scratch" "${suites[@]}"
+  private_apt "$scratch" "$spec"
   apt-get --print-uris "${get[@]}" "${wanted[@]}" >"$scratch/plan" 2>"$scratch/log" ||
     die "resolving $spec: $(grep -hE '^E:|Depends:' "$scratch/log" "$scratch/plan" | head -n 3 | paste -sd' ')"
-  grep -E '^(suite|exclude|link) ' "$spec"
+  grep -E '^(suite|component|exclude|link) ' "$spec"
   # 'URI' NAME_VERSION_ARCH.deb SIZE SHA256:HEX
   sed -n "s#^'\(.*\)/\(pool/[^']*\)' \([^_]*\)_\([^_]*\)_[^ ]* \([0-9]*\) SHA256:\(.*\)#\3 \4 \1 \2 \5 \6#p" "$scratch/plan" |
     while read -r name version uri path size sha256; do
@@ -109,15 +110,15 @@ room() {
 }
 
 fetch() {
-  local lock=$1 debs=$2 names size total=0
-  mkdir -p "$debs"
-  mapfile -t names < <(lines deb "$lock" | cut -d' ' -f1)
-  while read -r size; do total=$((total + size)); done < <(lines deb "$lock" | cut -d' ' -f5)
+  local lock=$1 debs=$2 name size total=0; shift 2
+  (($#)) || set -- $(lines deb "$lock" | cut -d' ' -f1)
+  while read -r name _ _ _ size _; do [[ " $* " != *" $name "* ]] || total=$((total + size)); done < <(lines deb "$lock")
   total=$((total / 1000000))
-  say "fetching ${#names[@]} Debian packages, $total MB"
+  say "fetching $# Debian packages, $total MB"
+  mkdir -p "$debs"
   progress "$debs" "$total" 9>&- & # bazelw's lock, which the last sleep would keep
   ticker=$!
-  newest "$lock" "$debs" "${names[@]}"
+  take "$lock" "$debs" "$@"
 }
 
 # progress DIR TOTAL shows how many of TOTAL MB are in DIR, every second on a terminal and every 20
@@ -131,7 +132,8 @@ progress() {
   done
 }
 
-newest() {
+# take LOCK DEBS NAME... downloads what is not there yet.
+take() {
   local lock=$1 debs=$2 name archive path sha256 text want='' failed='' gone=() wrong=(); shift 2
   local -A base=([debian]=$(mirror debian) [debian-security]=$(mirror debian-security)) hash=() fault=()
   have apt-get || have curl || die "downloading Debian packages needs apt or curl: install one of them"
@@ -172,19 +174,18 @@ download() {
       curl -sS -L -Z --parallel-max 8 --retry 3 --connect-timeout 20 --speed-time 60 --speed-limit 1 \
         -w '%{filename_effective} %{http_code} %{errormsg}\n' -K - 2>/dev/null |
       sed -n '/ 200 $/d; s/\.part / /p'
-  fi || true # newest judges by what is there
+  fi || true # take judges by what is there
 }
 
 # present LOCK DEBS NAME... takes the suite's present version of packages that have left the mirror.
 present() {
-  local lock=$1 debs=$2 suites name taken=(); shift 2
+  local lock=$1 debs=$2 name taken=(); shift 2
   local advice="renew the lock with 'bazel run //tools/debian:lock'"
   [[ -z ${EMBER_LOCKED:-} ]] || die "the mirror no longer has the locked version of: $*; $advice, or leave out --config=locked to take the suite's present versions"
   have apt-get || die "the mirror no longer has the locked version of: $*, and finding the present one needs apt, which this machine does not have: set EMBER_DEBIAN_MIRROR to a mirror with older files, or update this workspace"
   debs=$(cd "$debs" && pwd)
   scratch=$debs/present
-  mapfile -t suites < <(lines suite "$lock")
-  private_apt "$scratch" "${suites[@]}"
+  private_apt "$scratch" "$lock"
   (cd "$scratch" && apt-get -qq download "$@" >log 2>&1) || die "downloading $*: $(grep -m1 '^E:' "$scratch/log" || tail -n 1 "$scratch/log")"
   for name; do
     taken+=("$(basename "$scratch/$name"_*.deb)")
@@ -238,6 +239,6 @@ unpack() {
 }
 
 case ${1:-} in
-  mirror | lock | fetch | newest | unpack | data | version) "$@" ;;
+  mirror | lock | fetch | unpack | data | version) "$@" ;;
   *) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 2 ;;
 esac

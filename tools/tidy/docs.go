@@ -24,18 +24,28 @@ func kernelOptions(fragments []*kconfig.Fragment) []byte {
 	return b.Bytes()
 }
 
-func parameters(params []cmdline.Param) []byte {
+func parameters(groups []cmdline.Group) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, generated, "os/cmdline", "Kernel parameters",
-		"What Ember reads from the kernel command line. The last of several wins, unless it says otherwise;\n"+
-			"a value that cannot be used is reported on the console and the default taken.")
-	b.WriteString("| parameter | value | default | meaning |\n|---|---|---|---|\n")
-	for _, p := range params {
-		value := p.Type
-		if p.Repeats {
-			value += "; may be repeated"
+		"What Ember reads from the kernel command line. The last of several wins, unless it says otherwise; an\n"+
+			"empty value is the same as none; a value that cannot be used is reported on the console and the default\n"+
+			"taken. As in the kernel, `-` and `_` are the same in a name, upper and lower case are not, and double\n"+
+			"quotes enclose values with spaces.")
+	for i, g := range groups {
+		if i > 0 {
+			b.WriteString("\n")
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", p.Name, cell(value), code(p.Default), cell(p.Doc))
+		fmt.Fprintf(&b, "## %s\n\n| parameter | value | default | meaning |\n|---|---|---|---|\n", g.Name)
+		for _, p := range g.Params {
+			value := p.Type
+			if p.Repeats {
+				value += "; may be repeated"
+			}
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", p.Name, cell(value), code(p.Default), cell(p.Doc))
+		}
+		if g.Doc != "" {
+			fmt.Fprintf(&b, "\n%s\n", g.Doc)
+		}
 	}
 	return b.Bytes()
 }

@@ -55,7 +55,7 @@ func tidy(workspace string, files []string) (map[string][]byte, error) {
 		}
 	}
 	wanted["docs/kernel-options.md"] = kernelOptions(fragments)
-	wanted["docs/parameters.md"] = parameters(cmdline.Params)
+	wanted["docs/parameters.md"] = parameters(cmdline.Groups)
 	wanted["docs/rules.md"] = rules(bzl)
 	return wanted, nil
 }

@@ -44,6 +44,24 @@ func File(t testing.TB, name string) string {
 	return path
 }
 
+// Outputs returns a new directory for files named after the test, in
+// TEST_UNDECLARED_OUTPUTS_DIR, or else the directory otherwise, which is made.
+func Outputs(t testing.TB, what, otherwise string) string {
+	t.Helper()
+	outputs := os.Getenv("TEST_UNDECLARED_OUTPUTS_DIR")
+	if outputs == "" {
+		if err := os.MkdirAll(otherwise, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return otherwise
+	}
+	dir, err := os.MkdirTemp(outputs, strings.ReplaceAll(t.Name(), "/", "_")+"."+what+".*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // Machine is a virtual machine of a test.
 type Machine struct {
 	*vm.Machine

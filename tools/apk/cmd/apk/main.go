@@ -3,14 +3,16 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/ember-os/ember/os/cli"
 	"github.com/ember-os/ember/tools/apk"
 )
 
@@ -26,71 +28,74 @@ key's file with .pub appended, under which a keyring must hold the public key.
 `
 
 func main() {
-	if err := run(os.Args[1:]); err != nil {
-		var wrong usageError
-		if errors.As(err, &wrong) {
-			fmt.Fprintf(os.Stderr, "apk: %v\n%s", err, usage)
-			os.Exit(2)
-		}
-		fmt.Fprintf(os.Stderr, "apk: %v\n", err)
-		os.Exit(1)
-	}
+	os.Exit(cli.Run("apk", usage, os.Args[1:], buildCommand(), indexCommand(), publicKeyCommand()))
 }
 
-type usageError string
+// output is what all commands write: something signed, in a file.
+type output struct{ key, path string }
 
-func (e usageError) Error() string { return string(e) }
+func (o *output) flags(f *flag.FlagSet) {
+	f.StringVar(&o.key, "key", "", "")
+	f.StringVar(&o.path, "out", "", "")
+}
 
-func run(args []string) error {
-	if len(args) == 0 {
-		return usageError("no command given")
+func (o *output) write(content func(io.Writer, *apk.Key) error) error {
+	if o.key == "" || o.path == "" {
+		return cli.Misuse("--key and --out are needed")
 	}
-	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
-	flags.SetOutput(new(bytes.Buffer))
-	keyPath := flags.String("key", "", "")
-	out := flags.String("out", "", "")
-	var command func(*bytes.Buffer, *apk.Key) error
-	switch args[0] {
-	case "build":
-		spec := flags.String("spec", "", "")
-		epoch := flags.Int64("epoch", 0, "")
-		command = func(b *bytes.Buffer, key *apk.Key) error { return build(b, key, *spec, *epoch) }
-	case "index":
-		description := flags.String("description", "", "")
-		command = func(b *bytes.Buffer, key *apk.Key) error { return index(b, key, *description, flags.Args()) }
-	case "public-key":
-		command = publicKey
-	case "help", "--help", "-h":
-		fmt.Print(usage)
-		return nil
-	default:
-		return usageError("no command " + args[0])
-	}
-	if err := flags.Parse(args[1:]); errors.Is(err, flag.ErrHelp) {
-		fmt.Print(usage)
-		return nil
-	} else if err != nil {
-		return usageError(err.Error())
-	}
-	if *keyPath == "" || *out == "" {
-		return usageError("--key and --out are needed")
-	}
-	text, err := os.ReadFile(*keyPath)
+	text, err := os.ReadFile(o.key)
 	if err != nil {
 		return err
 	}
-	key, err := apk.ParseKey(filepath.Base(*keyPath)+".pub", text)
+	key, err := apk.ParseKey(filepath.Base(o.key)+".pub", text)
 	if err != nil {
 		return err
 	}
 	var b bytes.Buffer
-	if err := command(&b, key); err != nil {
+	if err := content(&b, key); err != nil {
 		return err
 	}
-	return os.WriteFile(*out, b.Bytes(), 0o644)
+	return os.WriteFile(o.path, b.Bytes(), 0o644)
 }
 
-func build(b *bytes.Buffer, key *apk.Key, specPath string, epoch int64) error {
+func buildCommand() cli.Command {
+	var o output
+	var spec string
+	var epoch int64
+	return cli.Command{Name: "build", Flags: func(f *flag.FlagSet) {
+		o.flags(f)
+		f.StringVar(&spec, "spec", "", "")
+		f.Int64Var(&epoch, "epoch", 0, "")
+	}, Run: func(_ context.Context, args []string) error {
+		if err := cli.NoArguments(args); err != nil {
+			return err
+		}
+		return o.write(func(w io.Writer, key *apk.Key) error { return build(w, key, spec, epoch) })
+	}}
+}
+
+func indexCommand() cli.Command {
+	var o output
+	var description string
+	return cli.Command{Name: "index", Flags: func(f *flag.FlagSet) {
+		o.flags(f)
+		f.StringVar(&description, "description", "", "")
+	}, Run: func(_ context.Context, packages []string) error {
+		return o.write(func(w io.Writer, key *apk.Key) error { return index(w, key, description, packages) })
+	}}
+}
+
+func publicKeyCommand() cli.Command {
+	var o output
+	return cli.Command{Name: "public-key", Flags: o.flags, Run: func(_ context.Context, args []string) error {
+		if err := cli.NoArguments(args); err != nil {
+			return err
+		}
+		return o.write(publicKey)
+	}}
+}
+
+func build(w io.Writer, key *apk.Key, specPath string, epoch int64) error {
 	f, err := os.Open(specPath)
 	if err != nil {
 		return err
@@ -102,10 +107,10 @@ func build(b *bytes.Buffer, key *apk.Key, specPath string, epoch int64) error {
 	if err := decoder.Decode(&spec); err != nil {
 		return fmt.Errorf("reading %s: %w", specPath, err)
 	}
-	return apk.Build(b, &spec, key, time.Unix(epoch, 0).UTC())
+	return apk.Build(w, &spec, key, time.Unix(epoch, 0).UTC())
 }
 
-func index(b *bytes.Buffer, key *apk.Key, description string, paths []string) error {
+func index(w io.Writer, key *apk.Key, description string, paths []string) error {
 	var packages []*apk.Package
 	for _, path := range paths {
 		data, err := os.ReadFile(path)
@@ -121,11 +126,14 @@ func index(b *bytes.Buffer, key *apk.Key, description string, paths []string) er
 		}
 		packages = append(packages, p)
 	}
-	return apk.WriteIndex(b, description, packages, key)
+	return apk.WriteIndex(w, description, packages, key)
 }
 
-func publicKey(b *bytes.Buffer, key *apk.Key) error {
+func publicKey(w io.Writer, key *apk.Key) error {
 	text, err := key.Public()
-	b.Write(text)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(text)
 	return err
 }

@@ -4,17 +4,16 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 
 	"github.com/bazelbuild/rules_go/go/runfiles"
 
+	"github.com/ember-os/ember/os/cli"
 	"github.com/ember-os/ember/tools/apko/lock"
 )
 
@@ -31,64 +30,53 @@ fails if the lock is of another one.
 `
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
-		fmt.Fprintf(os.Stderr, "lock: %v\n", err)
-		var wrong usageError
-		if errors.As(err, &wrong) {
-			fmt.Fprint(os.Stderr, usage)
-			os.Exit(2)
-		}
-		os.Exit(1)
-	}
+	os.Exit(cli.Run("lock", usage, os.Args[1:], renewCommand(), offlineCommand()))
 }
-
-type usageError string
-
-func (e usageError) Error() string { return string(e) }
 
 type options struct{ apko, config, lock, out string }
 
-func run(ctx context.Context, args []string) error {
-	if len(args) == 0 {
-		return usageError("no command given")
-	}
-	var o options
-	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	flags.StringVar(&o.config, "config", "", "")
-	flags.StringVar(&o.lock, "lock", "", "")
-	var command func() error
-	switch args[0] {
-	case "renew":
-		flags.StringVar(&o.apko, "apko", "", "")
-		command = func() error { return renew(ctx, &o, flags.Args()) }
-	case "offline":
-		flags.StringVar(&o.out, "out", "", "")
-		command = func() error { return offline(&o) }
-	case "help", "--help", "-h":
-		fmt.Print(usage)
-		return nil
-	default:
-		return usageError("no command " + args[0])
-	}
-	if err := flags.Parse(args[1:]); errors.Is(err, flag.ErrHelp) {
-		fmt.Print(usage)
-		return nil
-	} else if err != nil {
-		return usageError(err.Error())
-	}
+func (o *options) flags(f *flag.FlagSet) {
+	f.StringVar(&o.config, "config", "", "")
+	f.StringVar(&o.lock, "lock", "", "")
+}
+
+func (o *options) check() error {
 	if o.config == "" || o.lock == "" {
-		return usageError("--config and --lock are needed")
+		return cli.Misuse("--config and --lock are needed")
 	}
-	return command()
+	return nil
+}
+
+func renewCommand() cli.Command {
+	var o options
+	return cli.Command{Name: "renew", Flags: func(f *flag.FlagSet) {
+		o.flags(f)
+		f.StringVar(&o.apko, "apko", "", "")
+	}, Run: func(ctx context.Context, files []string) error {
+		if err := o.check(); err != nil {
+			return err
+		}
+		return renew(ctx, &o, files)
+	}}
+}
+
+func offlineCommand() cli.Command {
+	var o options
+	return cli.Command{Name: "offline", Flags: func(f *flag.FlagSet) {
+		o.flags(f)
+		f.StringVar(&o.out, "out", "", "")
+	}, Run: func(_ context.Context, args []string) error {
+		if err := cmp.Or(cli.NoArguments(args), o.check()); err != nil {
+			return err
+		}
+		return offline(&o)
+	}}
 }
 
 func renew(ctx context.Context, o *options, files []string) error {
 	workspace := os.Getenv("BUILD_WORKSPACE_DIRECTORY")
 	if workspace == "" {
-		return usageError("this command changes the workspace: start it by bazel run")
+		return cli.Misuse("this command changes the workspace: start it by bazel run")
 	}
 	if err := os.Chdir(workspace); err != nil {
 		return err
@@ -141,7 +129,7 @@ func newResolver(apko string, files []string) (*lock.Resolver, error) {
 		}
 	}
 	if r.Repository == "" || r.Key == "" {
-		return nil, usageError("a repository's index and public key are needed")
+		return nil, cli.Misuse("a repository's index and public key are needed")
 	}
 	return &r, nil
 }

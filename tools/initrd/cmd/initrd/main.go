@@ -3,6 +3,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/ember-os/ember/os/cli"
 	"github.com/ember-os/ember/tools/initrd"
 	"github.com/ember-os/ember/tools/initrd/tree"
 )
@@ -26,61 +28,44 @@ initrd; the one with /init comes first.
 `
 
 func main() {
-	if err := run(os.Args[1:]); err != nil {
-		var wrong usageError
-		if errors.As(err, &wrong) {
-			fmt.Fprintf(os.Stderr, "initrd: %v\n%s", err, usage)
-			os.Exit(2)
-		}
-		fmt.Fprintf(os.Stderr, "initrd: %v\n", err)
-		os.Exit(1)
-	}
+	os.Exit(cli.Run("initrd", usage, os.Args[1:], buildCommand(), compressCommand(), joinCommand()))
 }
 
-type usageError string
+func buildCommand() cli.Command {
+	var dir, arch, first, rest string
+	return cli.Command{Name: "build", Flags: func(f *flag.FlagSet) {
+		f.StringVar(&dir, "layout", "", "")
+		f.StringVar(&arch, "arch", "", "")
+		f.StringVar(&first, "first", "", "")
+		f.StringVar(&rest, "rest", "", "")
+	}, Run: func(_ context.Context, args []string) error {
+		if err := cli.NoArguments(args); err != nil {
+			return err
+		}
+		return build(dir, arch, first, rest)
+	}}
+}
 
-func (e usageError) Error() string { return string(e) }
+func compressCommand() cli.Command {
+	var out string
+	var window int
+	return cli.Command{Name: "compress", Flags: func(f *flag.FlagSet) {
+		f.StringVar(&out, "out", "", "")
+		f.IntVar(&window, "window", initrd.DefaultWindow, "")
+	}, Run: func(_ context.Context, archives []string) error { return compress(out, window, archives) }}
+}
 
-func run(args []string) error {
-	if len(args) == 0 {
-		return usageError("no command given")
-	}
-	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	var command func() error
-	switch args[0] {
-	case "build":
-		dir := flags.String("layout", "", "")
-		arch := flags.String("arch", "", "")
-		first := flags.String("first", "", "")
-		rest := flags.String("rest", "", "")
-		command = func() error { return build(*dir, *arch, *first, *rest) }
-	case "compress":
-		out := flags.String("out", "", "")
-		window := flags.Int("window", initrd.DefaultWindow, "")
-		command = func() error { return compress(*out, *window, flags.Args()) }
-	case "join":
-		out := flags.String("out", "", "")
-		command = func() error { return join(*out, flags.Args()) }
-	case "help", "--help", "-h":
-		fmt.Print(usage)
-		return nil
-	default:
-		return usageError("no command " + args[0])
-	}
-	if err := flags.Parse(args[1:]); errors.Is(err, flag.ErrHelp) {
-		fmt.Print(usage)
-		return nil
-	} else if err != nil {
-		return usageError(err.Error())
-	}
-	return command()
+func joinCommand() cli.Command {
+	var out string
+	return cli.Command{Name: "join", Flags: func(f *flag.FlagSet) {
+		f.StringVar(&out, "out", "", "")
+	}, Run: func(_ context.Context, archives []string) error { return join(out, archives) }}
 }
 
 func build(dir, arch, firstFlag, restPath string) error {
 	packages, firstPath, ok := strings.Cut(firstFlag, "=")
 	if dir == "" || !ok || restPath == "" {
-		return usageError("--layout, --first PACKAGE=FILE and --rest are needed")
+		return cli.Misuse("--layout, --first PACKAGE=FILE and --rest are needed")
 	}
 	t, err := initrd.Load(dir, arch)
 	if err != nil {
@@ -98,7 +83,7 @@ func build(dir, arch, firstFlag, restPath string) error {
 
 func compress(out string, window int, archives []string) error {
 	if out == "" || len(archives) != 1 {
-		return usageError("--out and one archive are needed")
+		return cli.Misuse("--out and one archive are needed")
 	}
 	data, err := os.ReadFile(archives[0])
 	if err != nil {
@@ -109,7 +94,7 @@ func compress(out string, window int, archives []string) error {
 
 func join(out string, archives []string) error {
 	if out == "" || len(archives) == 0 {
-		return usageError("--out and archives are needed")
+		return cli.Misuse("--out and archives are needed")
 	}
 	var all [][]byte
 	for _, path := range archives {

@@ -3,14 +3,14 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 
+	"github.com/ember-os/ember/os/cli"
 	"github.com/ember-os/ember/tools/initrd"
 	"github.com/ember-os/ember/tools/sbom"
 )
@@ -29,20 +29,8 @@ licences fails if a package in the document declares no licence.
 `
 
 func main() {
-	if err := run(os.Args[1:]); err != nil {
-		var wrong usageError
-		if errors.As(err, &wrong) {
-			fmt.Fprintf(os.Stderr, "sbom: %v\n%s", err, usage)
-			os.Exit(2)
-		}
-		fmt.Fprintf(os.Stderr, "sbom: %v\n", err)
-		os.Exit(1)
-	}
+	os.Exit(cli.Run("sbom", usage, os.Args[1:], buildCommand(), licencesCommand()))
 }
-
-type usageError string
-
-func (e usageError) Error() string { return string(e) }
 
 type options struct {
 	spdx, layout, arch, distribution, out               string
@@ -50,47 +38,38 @@ type options struct {
 	components                                          []string
 }
 
-func run(args []string) error {
-	if len(args) == 0 {
-		return usageError("no command given")
-	}
-	switch args[0] {
-	case "build":
-	case "licences":
-		if len(args) != 2 {
-			return usageError("one document is needed")
-		}
-		return check(args[1])
-	case "help", "--help", "-h":
-		fmt.Print(usage)
-		return nil
-	default:
-		return usageError("no command " + args[0])
-	}
+func buildCommand() cli.Command {
 	var o options
-	flags := flag.NewFlagSet("build", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	for name, value := range map[string]*string{
-		"spdx": &o.spdx, "layout": &o.layout, "arch": &o.arch, "distribution": &o.distribution, "out": &o.out,
-		"program": &o.program, "imports": &o.imports, "go-mod": &o.goMod, "go-sum": &o.goSum,
-		"go-version": &o.goVersion, "licences": &o.licences,
-	} {
-		flags.StringVar(value, name, "", "")
-	}
-	flags.Func("component", "", func(path string) error {
-		o.components = append(o.components, path)
-		return nil
-	})
-	if err := flags.Parse(args[1:]); errors.Is(err, flag.ErrHelp) {
-		fmt.Print(usage)
-		return nil
-	} else if err != nil {
-		return usageError(err.Error())
-	}
-	if o.spdx == "" || o.layout == "" || o.distribution == "" || o.out == "" || flags.NArg() > 0 {
-		return usageError("--spdx, --layout, --distribution and --out are needed, and no arguments")
-	}
-	return build(&o)
+	return cli.Command{Name: "build", Flags: func(f *flag.FlagSet) {
+		for name, value := range map[string]*string{
+			"spdx": &o.spdx, "layout": &o.layout, "arch": &o.arch, "distribution": &o.distribution, "out": &o.out,
+			"program": &o.program, "imports": &o.imports, "go-mod": &o.goMod, "go-sum": &o.goSum,
+			"go-version": &o.goVersion, "licences": &o.licences,
+		} {
+			f.StringVar(value, name, "", "")
+		}
+		f.Func("component", "", func(path string) error {
+			o.components = append(o.components, path)
+			return nil
+		})
+	}, Run: func(_ context.Context, args []string) error {
+		if o.spdx == "" || o.layout == "" || o.distribution == "" || o.out == "" {
+			return cli.Misuse("--spdx, --layout, --distribution and --out are needed")
+		}
+		if err := cli.NoArguments(args); err != nil {
+			return err
+		}
+		return build(&o)
+	}}
+}
+
+func licencesCommand() cli.Command {
+	return cli.Command{Name: "licences", Run: func(_ context.Context, args []string) error {
+		if len(args) != 1 {
+			return cli.Misuse("one document is needed")
+		}
+		return check(args[0])
+	}}
 }
 
 func check(path string) error {

@@ -1,0 +1,194 @@
+package bootreason
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
+)
+
+var (
+	record = Record{"reboot asked for by SIGTERM", time.Date(2026, 11, 21, 7, 4, 19, 0, time.UTC), 3 * time.Hour}
+	golden = "ember-reboot-1 047e004a 2026-11-21T07:04:19Z 10800 reboot asked for by SIGTERM\n"
+)
+
+func TestGolden(t *testing.T) {
+	if got := string(record.encode()); got != golden {
+		t.Errorf("got %q, want %q", got, golden)
+	}
+	second := Record{"é", record.Time, 0}
+	for _, text := range []string{golden, "noise\x00\xff" + golden, golden + "more", string(second.encode()) + golden,
+		golden + strings.ReplaceAll(golden, "SIGTERM", "SIGTERN"), golden + golden[:20]} {
+		if got, ok := decode([]byte(text)); !ok || got != record {
+			t.Errorf("%q: %+v, %v", text, got, ok)
+		}
+	}
+	for _, text := range []string{"", "ember-reboot-1 ", golden[:len(golden)-1], strings.ToUpper(golden), "ember-reboot-1 00000000 \n"} {
+		if got, ok := decode([]byte(text)); ok {
+			t.Errorf("%q: %+v", text, got)
+		}
+	}
+}
+
+func TestLong(t *testing.T) {
+	for _, text := range []string{strings.Repeat("x", 2*maxSize), strings.Repeat("é", maxSize), "x" + strings.Repeat("é", maxSize)} {
+		b := Record{text, record.Time, 0}.encode()
+		got, ok := decode(b)
+		if len(b) > maxSize || len(b) < maxSize-1 || !ok || !strings.HasPrefix(text, got.Text) {
+			t.Errorf("%d bytes, %+v, %v", len(b), got, ok)
+		}
+	}
+}
+
+// places are those of a machine with EFI variables, with pmsg, with both or none.
+func places(t *testing.T, variables, pmsg bool) Places {
+	t.Helper()
+	dir := t.TempDir()
+	p := Places{filepath.Join(dir, "efivars"), filepath.Join(dir, "pmsg0"), filepath.Join(dir, "pstore")}
+	if variables {
+		if err := os.Mkdir(p.Variables, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if pmsg {
+		if err := os.WriteFile(p.Pmsg, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(p.Store, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// reboot does what a reboot does to what was written to pmsg.
+func reboot(t *testing.T, p Places) {
+	t.Helper()
+	b, err := os.ReadFile(p.Pmsg)
+	if errors.Is(err, os.ErrNotExist) {
+		return
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(p.Store, "pmsg-ramoops-0"), append([]byte("other\n"), b...), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSaveAndTake(t *testing.T) {
+	for name, p := range map[string]Places{
+		"variables": places(t, true, false), "pmsg": places(t, false, true), "both": places(t, true, true),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if r, err := p.Take(); r != nil || err != nil {
+				t.Errorf("before: %+v, %v", r, err)
+			}
+			for _, r := range []Record{{Text: strings.Repeat("longer", 20)}, record} {
+				if err := p.Save(r); err != nil {
+					t.Fatal(err)
+				}
+			}
+			reboot(t, p)
+			if r, err := p.Take(); err != nil || r == nil || *r != record {
+				t.Errorf("got %+v, %v", r, err)
+			}
+			if r, err := p.Take(); r != nil || err != nil {
+				t.Errorf("taken twice: %+v, %v", r, err)
+			}
+		})
+	}
+}
+
+func TestVariable(t *testing.T) {
+	p := places(t, true, false)
+	if err := p.Save(record); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(p.Variables, variable)
+	if b, err := os.ReadFile(path); string(b) != "\x07\x00\x00\x00"+golden {
+		t.Errorf("the variable holds %q, %v", b, err)
+	}
+	if err := os.WriteFile(path, []byte("\x07\x00\x00\x00nonsense"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := p.Take(); r != nil || err == nil {
+		t.Errorf("of nonsense: %+v, %v", r, err)
+	}
+	if r, err := p.Take(); r != nil || err != nil {
+		t.Errorf("nonsense stays: %+v, %v", r, err)
+	}
+}
+
+func TestImmutable(t *testing.T) {
+	p := places(t, true, false)
+	if err := p.Save(record); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(filepath.Join(p.Variables, variable))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, immutable); err != nil {
+		t.Skip("nobody may make files immutable here: ", err)
+	}
+	if err := p.Save(record); err != nil {
+		t.Error(err)
+	}
+	if r, err := p.Take(); err != nil || r == nil {
+		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
+func TestNowhere(t *testing.T) {
+	if err := places(t, false, false).Save(record); err != ErrNowhere {
+		t.Error(err)
+	}
+	p := places(t, false, false)
+	if err := os.Mkdir(p.Pmsg, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Save(record); err == nil || errors.Is(err, ErrNowhere) {
+		t.Error(err)
+	}
+}
+
+func TestUsage(t *testing.T) {
+	for _, args := range []string{"", "save", "take"} {
+		if status := Main(strings.Fields(args)); status != 2 {
+			t.Errorf("%q: status %d", args, status)
+		}
+	}
+}
+
+func FuzzRoundTrip(f *testing.F) {
+	f.Add("reboot", int64(1e9), uint32(7))
+	f.Add("a\nb\x00\xff"+strings.Repeat("é", 400), int64(-1), uint32(0))
+	f.Fuzz(func(t *testing.T, text string, at int64, uptime uint32) {
+		r := Record{text, time.Unix(at&(1<<37-1), 0).UTC(), time.Duration(uptime) * time.Second}
+		b := r.encode()
+		got, ok := decode(b)
+		if !ok || !got.Time.Equal(r.Time) || got.Uptime != r.Uptime || !strings.HasPrefix(oneLine(text), got.Text) || !utf8.ValidString(got.Text) || len(b) > maxSize {
+			t.Errorf("%+v came back as %+v, %v", r, got, ok)
+		}
+	})
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte("noise\n" + golden))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, ok := decode(b)
+		if !ok {
+			return
+		}
+		if again, ok := decode(append(b, r.encode()...)); !ok || again.Uptime != r.Uptime {
+			t.Errorf("%+v, written again %+v, %v", r, again, ok)
+		}
+	})
+}

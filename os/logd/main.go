@@ -1,0 +1,68 @@
+// Package logd is the log daemon. It reads what all units print, through the FIFOs
+// of package output, and the kernel's log; stamps each line with the time since
+// kernel start (the kernel's lines have their own stamp); keeps them for "ember
+// log" (see package logs); sends them to a syslog collector, if there is one; and
+// shows those of some units on the consoles.
+//
+// If the daemon crashes, nothing is lost that is still in the FIFOs or in the
+// kernel's log: the next one goes on there. Lost are a line that was half read,
+// the lines of one read at most, and what waited for the collector.
+//
+// Secrets of the kernel command line are replaced by "***" before a line goes
+// anywhere.
+package logd
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+
+	sdnotify "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/ember-os/ember/os/cli"
+	"github.com/ember-os/ember/os/cmdline"
+	"github.com/ember-os/ember/os/console"
+	"github.com/ember-os/ember/os/logline"
+	"github.com/ember-os/ember/os/logs"
+	"github.com/ember-os/ember/os/netstate"
+	"github.com/ember-os/ember/os/output"
+	"github.com/ember-os/ember/os/syslog"
+)
+
+const usage = `usage: ember logd
+
+The log daemon: keeps and forwards what all units and the kernel print. It reads
+its configuration from the kernel command line.
+`
+
+// Main is the program "ember logd".
+func Main(args []string) int {
+	return cli.Run("ember logd", usage, args, cli.Command{Run: func(ctx context.Context, args []string) error {
+		if err := cli.NoArguments(args); err != nil {
+			return err
+		}
+		line, err := os.ReadFile("/proc/cmdline")
+		if err != nil {
+			return fmt.Errorf("reading the kernel command line: %w", err)
+		}
+		config, _ := cmdline.Parse(string(line)) // PID 1 reports the errors
+		return newDaemon(config).run(ctx)
+	}})
+}
+
+func newDaemon(config cmdline.Config) *daemon {
+	d := &daemon{output: output.Dir, kmsg: "/dev/kmsg", store: logs.Dir, console: console.RelayPath, storeLimit: logs.Limit,
+		secrets: config.Secrets(), level: config.Log, log: logline.New(os.Stderr, slog.LevelInfo), ready: ready}
+	if s := config.Syslog; s.Host != "" {
+		d.sender = syslog.New(syslog.Collector(s), newHostname(netstate.Path), d.log)
+	}
+	return d
+}
+
+// ready tells PID 1 that units may start: their output is read from now on.
+func ready() {
+	// Without a PID 1 that wants to know, there is no socket and no error.
+	if _, err := sdnotify.SdNotify(false, sdnotify.SdNotifyReady); err != nil {
+		slog.Error("PID 1 does not know that the log is read", "err", err)
+	}
+}

@@ -1,0 +1,211 @@
+package networkd
+
+import (
+	"context"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"github.com/ember-os/ember/os/netstate"
+	"github.com/ember-os/ember/os/networkd/choose"
+	"github.com/ember-os/ember/os/networkd/dhcp6"
+	"github.com/ember-os/ember/os/networkd/etcfiles"
+	"github.com/ember-os/ember/os/networkd/ra"
+)
+
+// daemon is all that the daemon knows. Only its loop touches it: whoever else has
+// something to say posts a function.
+type daemon struct {
+	Config
+	waits
+	events chan func()
+	look   chan struct{} // the links have changed; holds one
+	again  time.Time     // when to update even if nothing happens; zero for never
+
+	links     map[int]*link // by index
+	installed map[route]bool
+	failed    map[route]bool // that are not, which was said
+	adopted   map[int]bool   // links whose routes of an earlier daemon are known
+	routers   *ra.Socket     // nil without IPv6
+
+	search    choose.Search
+	noCarrier time.Time // since when there is none; zero while there is one
+	settled   bool
+	chosen    string
+
+	etc    etcfiles.Dir
+	shown  netstate.State // as it is written
+	status string         // as it was told
+}
+
+// Run brings up the network and keeps it up until the context ends.
+func Run(ctx context.Context, c Config) error {
+	return c.run(ctx, waits{CarrierWait, Deadline, Hold, IPv4Wait})
+}
+
+// waits are the constants of the same names.
+type waits struct{ carrier, deadline, hold, ipv4 time.Duration }
+
+func (c Config) run(ctx context.Context, w waits) error {
+	now := time.Now()
+	d := &daemon{
+		Config:    c,
+		waits:     w,
+		events:    make(chan func()),
+		look:      make(chan struct{}, 1),
+		links:     map[int]*link{},
+		installed: map[route]bool{},
+		failed:    map[route]bool{},
+		adopted:   map[int]bool{},
+		search:    choose.Search{Best: c.best(), Begun: now},
+		noCarrier: now,
+		etc:       etcfiles.Dir(filepath.Join(c.Root, "etc")),
+	}
+	var err error
+	if d.routers, err = ra.Listen(); err != nil {
+		d.Log.Warn("there is no IPv6", "err", err)
+	} else {
+		defer d.routers.Close()
+		go d.hear(ctx)
+	}
+	d.makeBonds()
+	go d.watch(ctx)
+	d.loop(ctx)
+	for _, l := range d.links {
+		l.stop()
+	}
+	for _, l := range d.links {
+		l.done.Wait()
+	}
+	return nil
+}
+
+func (d *daemon) loop(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case f := <-d.events:
+			f()
+		case <-d.look:
+			d.readLinks(ctx)
+		case <-timer.C:
+		}
+		d.again = time.Time{}
+		d.update(time.Now())
+		if d.again.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(time.Until(d.again))
+		}
+	}
+}
+
+// post has the loop run f.
+func (d *daemon) post(ctx context.Context, f func()) {
+	select {
+	case d.events <- f:
+	case <-ctx.Done():
+	}
+}
+
+// at has the loop update at that time at the latest.
+func (d *daemon) at(t time.Time) {
+	if d.again.IsZero() || t.Before(d.again) {
+		d.again = t
+	}
+}
+
+// hear hands router advertisements to the loop.
+func (d *daemon) hear(ctx context.Context) {
+	for {
+		index, a, err := d.routers.Receive()
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			d.Log.Warn("hearing router advertisements", "err", err)
+			pause(ctx, retry)
+			continue
+		}
+		d.post(ctx, func() {
+			if l := d.links[index]; l != nil && l.role == configured {
+				d.setRouter(l, a)
+			}
+		})
+	}
+}
+
+func (d *daemon) setRouter(l *link, a ra.Advertisement) {
+	old, known := l.routers[a.Router]
+	if !known || old.Lifetime != a.Lifetime {
+		d.Log.Info("router", "link", l.name, "address", a.Router, "lifetime", a.Lifetime, "managed", a.Managed, "other", a.Other)
+	}
+	if l.routers == nil {
+		l.routers = map[netip.Addr]router{}
+	}
+	l.routers[a.Router] = router{a, time.Now()}
+	mode := dhcp6.Off
+	for _, r := range l.routers {
+		switch {
+		case r.Managed:
+			mode = dhcp6.Addresses
+		case r.Other:
+			mode = max(mode, dhcp6.Information)
+		}
+	}
+	if mode != dhcp6.Off { // which the loss of the carrier says
+		l.setMode(mode)
+	}
+}
+
+// update draws the consequences of what has changed.
+func (d *daemon) update(now time.Time) {
+	candidates := d.candidates(now)
+	d.settle(now)
+	chosen, again := d.search.Choose(candidates, d.chosen, now)
+	if !again.IsZero() {
+		d.at(again)
+	}
+	if chosen != d.chosen {
+		d.Log.Info("network", "link", chosen, "before", d.chosen)
+		d.chosen = chosen
+	}
+	online := false
+	for _, c := range candidates {
+		online = online || c.Name == chosen && c.Quality == choose.Routed
+	}
+	d.settled = d.settled || online || d.search.Deadline
+	for _, l := range d.links {
+		if l.role == configured {
+			d.setMTU(l)
+			d.setAddresses(l, now)
+		}
+	}
+	d.setRoutes(now)
+	d.publish(online)
+}
+
+// settle gives the search up when its time is over.
+func (d *daemon) settle(now time.Time) {
+	carrier := false
+	for _, l := range d.links {
+		carrier = carrier || l.role == configured && l.carrierUp()
+	}
+	if carrier {
+		d.noCarrier = time.Time{}
+	} else if d.noCarrier.IsZero() {
+		d.noCarrier = now
+	}
+	if d.settled {
+		return
+	}
+	end := d.search.Begun.Add(d.waits.deadline)
+	if t := d.noCarrier.Add(d.waits.carrier); !d.noCarrier.IsZero() && t.Before(end) {
+		end = t
+	}
+	d.at(end)
+	d.search.Deadline = !now.Before(end)
+}

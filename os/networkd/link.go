@@ -1,0 +1,188 @@
+package networkd
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/ember-os/ember/os/netstate"
+	"github.com/ember-os/ember/os/networkd/choose"
+	"github.com/ember-os/ember/os/networkd/dhcp4"
+	"github.com/ember-os/ember/os/networkd/dhcp6"
+	"github.com/ember-os/ember/os/networkd/ra"
+)
+
+// link is a link that has a role.
+type link struct {
+	info
+	assignment
+	driver   string
+	mtu0     int // before anyone changed it
+	mtuTried int
+
+	cancel   context.CancelFunc // ends its clients
+	done     sync.WaitGroup
+	carriers chan bool       // to the DHCPv4 client
+	modes    chan dhcp6.Mode // to the DHCPv6 client
+
+	lease    *dhcp4.Lease       // nil for none
+	expires  time.Time          // of the lease; zero for never
+	given    []netstate.Address // that we gave it
+	lease6   *dhcp6.Lease
+	expires6 time.Time
+	routers  map[netip.Addr]router
+	asked    bool // for router advertisements
+
+	gained time.Time // the carrier; zero while there is none
+	lost   time.Time // the carrier; zero while there is one, or before the first
+	ready  time.Time // when it got its quality
+	rank   choose.Quality
+}
+
+// router is a router and when it said so.
+type router struct {
+	ra.Advertisement
+	heard time.Time
+}
+
+// carrierBacklog is more changes of a carrier than a client can miss.
+const carrierBacklog = 64
+
+// retry is how long is waited before what failed is tried again.
+const retry = time.Second
+
+// start runs the clients of a link that is configured.
+func (d *daemon) start(ctx context.Context, l *link) {
+	ctx, l.cancel = context.WithCancel(ctx)
+	l.carriers, l.modes = make(chan bool, carrierBacklog), make(chan dhcp6.Mode, carrierBacklog)
+	if d.IPAM != nil {
+		return
+	}
+	d.start4(ctx, l)
+	if d.routers != nil {
+		d.start6(ctx, l)
+	}
+}
+
+func (d *daemon) start4(ctx context.Context, l *link) {
+	log := d.Log.With("link", l.name)
+	client := &dhcp4.Client{MAC: l.mac, Log: log}
+	client.Changed = func(lease *dhcp4.Lease) {
+		d.post(ctx, func() { d.setLease(l, lease) })
+	}
+	name, index, carriers := l.name, l.index, l.carriers
+	l.done.Go(func() {
+		for ctx.Err() == nil {
+			conn, err := dhcp4.Open(name, index)
+			if err == nil {
+				client.Conn = conn
+				err = client.Run(ctx, carriers)
+			}
+			if err != nil {
+				log.Warn("DHCPv4 starts again", "err", err)
+				pause(ctx, retry)
+			}
+		}
+	})
+}
+
+func (d *daemon) start6(ctx context.Context, l *link) {
+	log := d.Log.With("link", l.name)
+	client := &dhcp6.Client{MAC: l.mac, Log: log}
+	client.Changed = func(lease *dhcp6.Lease) {
+		d.post(ctx, func() { d.setLease6(l, lease) })
+	}
+	name, modes := l.name, l.modes
+	l.done.Go(func() {
+		for ctx.Err() == nil {
+			conn, err := dhcp6.Open(name)
+			if err == nil {
+				client.Conn = conn
+				err = client.Run(ctx, modes)
+			}
+			if err != nil {
+				log.Warn("DHCPv6 starts again", "err", err)
+				pause(ctx, retry)
+			}
+		}
+	})
+}
+
+// stop ends the clients of a link.
+func (l *link) stop() {
+	if l.cancel != nil {
+		l.cancel()
+		l.cancel = nil
+	}
+}
+
+func pause(ctx context.Context, t time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(t):
+	}
+}
+
+func (d *daemon) setLease(l *link, lease *dhcp4.Lease) {
+	l.expires = time.Time{}
+	if lease == nil {
+		if l.lease != nil {
+			d.Log.Warn("no lease any more", "link", l.name, "address", l.lease.Address)
+		}
+		l.lease = nil
+		return
+	}
+	lifetime := "ever"
+	if lease.Duration > 0 {
+		lifetime = lease.Duration.String()
+		l.expires = time.Now().Add(lease.Duration)
+	}
+	if l.lease == nil || l.lease.Address != lease.Address {
+		d.Log.Info("lease", "link", l.name, "address", lease.Address, "server", lease.Server, "for", lifetime)
+	}
+	l.lease = lease
+}
+
+func (d *daemon) setLease6(l *link, lease *dhcp6.Lease) {
+	old := l.lease6
+	l.lease6, l.expires6 = lease, time.Time{}
+	switch {
+	case lease == nil:
+		d.Log.Warn("no IPv6 lease any more", "link", l.name, "address", old.Address)
+		return
+	case lease.Address.IsValid() && (old == nil || old.Address != lease.Address):
+		d.Log.Info("lease", "link", l.name, "address", lease.Address, "for", lease.Duration)
+	}
+	if lease.Duration > 0 {
+		l.expires6 = time.Now().Add(lease.Duration)
+	}
+}
+
+// setMode tells the DHCPv6 client what it is for.
+func (l *link) setMode(m dhcp6.Mode) {
+	select {
+	case l.modes <- m:
+	default: // the client is stuck, and will be told of the next change
+	}
+}
+
+// setCarrier notes that the carrier came or went.
+func (d *daemon) setCarrier(l *link, up bool) {
+	if up == !l.gained.IsZero() {
+		return
+	}
+	if up {
+		l.gained, l.lost = time.Now(), time.Time{}
+		d.Log.Info("carrier", "link", l.name)
+	} else {
+		l.gained, l.lost = time.Time{}, time.Now()
+		l.asked = false
+		l.setMode(dhcp6.Off)
+		d.Log.Warn("no carrier", "link", l.name)
+	}
+	select {
+	case l.carriers <- up:
+	default: // the client is stuck, and will be told of the next change
+	}
+}

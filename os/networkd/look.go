@@ -1,0 +1,180 @@
+package networkd
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// watch has the loop read the links whenever something about a link or an address
+// changes. What the kernel tells is not used: reading everything again is cheap,
+// and right even if messages got lost.
+func (d *daemon) watch(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := d.watchOnce(ctx); err != nil {
+			d.Log.Warn("watching the links starts again", "err", err)
+		}
+		pause(ctx, retry)
+	}
+}
+
+// settleTime is for changes that come in groups, as when containers are started.
+const settleTime = 20 * time.Millisecond
+
+func (d *daemon) watchOnce(ctx context.Context) error {
+	done := make(chan struct{})
+	defer close(done)
+	var lost error
+	failed := func(err error) { lost = err }
+	links, addresses := make(chan netlink.LinkUpdate), make(chan netlink.AddrUpdate)
+	if err := netlink.LinkSubscribeWithOptions(links, done, netlink.LinkSubscribeOptions{ErrorCallback: failed}); err != nil {
+		return err
+	}
+	if err := netlink.AddrSubscribeWithOptions(addresses, done, netlink.AddrSubscribeOptions{}); err != nil {
+		return err
+	}
+	defer func() { // they may be about to send
+		go func() {
+			for range links {
+			}
+		}()
+		go func() {
+			for range addresses {
+			}
+		}()
+	}()
+	for ok := true; ok; {
+		select {
+		case d.look <- struct{}{}:
+		default:
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case _, ok = <-links:
+		case _, ok = <-addresses:
+		}
+	}
+	return lost
+}
+
+// readLinks reads all links and gives them their roles.
+func (d *daemon) readLinks(ctx context.Context) {
+	infos, err := d.infos()
+	if err != nil {
+		d.Log.Error("reading the links", "err", err)
+		d.retryLook(ctx)
+		return
+	}
+	roles := d.plan(infos)
+	for index, l := range d.links {
+		if !slices.ContainsFunc(infos, func(i info) bool { return i.index == index && i.name == l.name }) {
+			d.Log.Warn("link is gone", "link", l.name)
+			d.forget(l)
+		}
+	}
+	for _, i := range infos {
+		a, planned := roles[i.name]
+		l := d.links[i.index]
+		if l != nil && (l.role != a.role || l.bond != a.bond || l.vlan != a.vlan || l.mac.String() != i.mac.String()) {
+			d.forget(l)
+			l = nil
+		}
+		if l == nil && planned {
+			l = &link{info: i, assignment: a, driver: d.driver(i.name), mtu0: i.mtu}
+			d.links[i.index] = l
+			d.begin(ctx, l)
+		}
+		if l == nil {
+			continue
+		}
+		l.info, l.preference = i, a.preference
+		if l.role != ignored && !l.up {
+			d.forgetRoutes(l)
+			if err := d.bringUp(l); err != nil {
+				d.Log.Error("bringing up a link", "link", l.name, "err", err)
+				d.retryLook(ctx)
+			}
+		}
+		d.setCarrier(l, i.carrier)
+		if l.role == configured && l.carrier && l.local6 && !l.asked && d.routers != nil {
+			l.asked = true
+			if err := d.routers.Solicit(l.name, l.index); err != nil {
+				d.Log.Debug("IPv6", "link", l.name, "err", err)
+			}
+		}
+	}
+}
+
+func (d *daemon) retryLook(ctx context.Context) {
+	time.AfterFunc(retry, func() { d.post(ctx, func() { d.readLinks(ctx) }) })
+}
+
+// forget drops a link that is gone or has another role now.
+func (d *daemon) forget(l *link) {
+	l.stop()
+	d.forgetRoutes(l)
+	delete(d.adopted, l.index)
+	delete(d.links, l.index)
+}
+
+// forgetRoutes is for routes and addresses that the kernel may have dropped.
+func (d *daemon) forgetRoutes(l *link) {
+	l.given = nil
+	for r := range d.installed {
+		if r.link == l.index {
+			delete(d.installed, r)
+		}
+	}
+}
+
+// infos reads what the kernel says of all links.
+func (d *daemon) infos() ([]info, error) {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return nil, err
+	}
+	addresses, err := netlink.AddrList(nil, netlink.FAMILY_V6)
+	if err != nil {
+		return nil, err
+	}
+	var all []info
+	for _, l := range links {
+		a := l.Attrs()
+		i := info{
+			name: a.Name, index: a.Index, mac: a.HardwareAddr, permMAC: a.PermHWAddr, kind: l.Type(), mtu: a.MTU, master: a.MasterIndex,
+			physical: d.Physical(l), up: a.RawFlags&unix.IFF_UP != 0,
+			carrier: a.RawFlags&unix.IFF_LOWER_UP != 0, // not IFF_RUNNING, which the kernel may hold back for a second
+		}
+		for _, n := range addresses {
+			if n.LinkIndex != a.Index || n.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED|unix.IFA_F_DEPRECATED) != 0 {
+				continue
+			}
+			ip, _ := netip.AddrFromSlice(n.IP)
+			if ip.IsLinkLocalUnicast() {
+				i.local6 = true
+			} else if ip.IsGlobalUnicast() {
+				ones, _ := n.Mask.Size()
+				i.addrs6 = append(i.addrs6, netip.PrefixFrom(ip, ones))
+			}
+		}
+		slices.SortFunc(i.addrs6, netip.Prefix.Compare)
+		all = append(all, i)
+	}
+	return all, nil
+}
+
+// driver is the name of a link's driver, "" for a link without hardware.
+func (d *daemon) driver(name string) string {
+	path, err := os.Readlink(filepath.Join(d.Root, "sys/class/net", name, "device/driver"))
+	if err != nil {
+		return ""
+	}
+	return filepath.Base(path)
+}

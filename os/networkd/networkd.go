@@ -1,0 +1,46 @@
+package networkd
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/ember-os/ember/os/cli"
+	"github.com/ember-os/ember/os/cmdline"
+	"github.com/ember-os/ember/os/logline"
+)
+
+const usage = `usage: ember networkd
+
+Brings up the network as the kernel command line says, and keeps it up.
+`
+
+// Main is the program. It needs the privileges of root.
+func Main(args []string) int {
+	return cli.Run("ember networkd", usage, args, cli.Command{Run: run})
+}
+
+func run(ctx context.Context, args []string) error {
+	if err := cli.NoArguments(args); err != nil {
+		return err
+	}
+	line, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		return fmt.Errorf("reading the kernel command line: %w", err)
+	}
+	c, _ := cmdline.Parse(string(line)) // PID 1 reports what is wrong with it
+	log := logline.New(os.Stderr, slog.LevelDebug)
+	return Run(ctx, Config{
+		HWAddr: c.HWAddr, Interface: c.Interface, VLAN: c.VLAN, IPAM: c.IPAM, Bonds: c.Bonds,
+		Root:     "/",
+		Physical: IsPhysical,
+		Notify: func(state string) {
+			if _, err := sd.SdNotify(false, state); err != nil {
+				log.Warn("telling the service manager", "err", err)
+			}
+		},
+		Log: log,
+	})
+}

@@ -1,0 +1,237 @@
+package networkd
+
+import (
+	"cmp"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ember-os/ember/os/netstate"
+	"github.com/ember-os/ember/os/networkd/choose"
+	"github.com/ember-os/ember/os/networkd/dnsname"
+	"golang.org/x/sys/unix"
+)
+
+// sortedLinks are the links in the order of their names.
+func (d *daemon) sortedLinks() []*link {
+	var all []*link
+	for _, l := range d.links {
+		all = append(all, l)
+	}
+	slices.SortFunc(all, func(a, b *link) int { return cmp.Or(len(a.name)-len(b.name), strings.Compare(a.name, b.name)) })
+	return all
+}
+
+func (d *daemon) chosenLink() *link {
+	for _, l := range d.links {
+		if d.chosen != "" && l.name == d.chosen {
+			return l
+		}
+	}
+	return nil
+}
+
+// publish tells the rest of the system what has changed.
+func (d *daemon) publish(online bool) {
+	s := netstate.State{Settled: d.settled, Online: online, Link: d.chosen}
+	if l := d.chosenLink(); l != nil {
+		d.names(l, &s)
+	} else { // what was known stays good for those who still try
+		s.DNS, s.Search, s.NTP, s.Domain = d.shown.DNS, d.shown.Search, d.shown.NTP, d.shown.Domain
+	}
+	s.Hostname = d.hostname()
+	for _, l := range d.sortedLinks() {
+		s.Links = append(s.Links, d.netstateLink(l))
+	}
+	if reflect.DeepEqual(s, d.shown) {
+		return
+	}
+	var errs []error
+	if s.Hostname != "" && (s.Hostname != d.shown.Hostname || s.Domain != d.shown.Domain) {
+		errs = append(errs, unix.Sethostname([]byte(s.Hostname)), d.etc.WriteHostname(s.Hostname, s.Domain))
+	}
+	if d.chosen != "" {
+		errs = append(errs, d.etc.WriteResolv(s.Search, s.DNS))
+	}
+	errs = append(errs, s.Write(filepath.Join(d.Root, netstate.Path)))
+	for _, err := range errs {
+		if err != nil {
+			d.Log.Error("telling of the network", "err", err)
+			d.at(time.Now().Add(retry))
+			return // and once more, all of it
+		}
+	}
+	wasSettled := d.shown.Settled
+	d.shown = s
+	d.tell(wasSettled)
+}
+
+// tell tells the service manager.
+func (d *daemon) tell(wasSettled bool) {
+	status := d.statusFields()
+	message := "STATUS=" + status
+	switch {
+	case !d.settled || status == d.status && wasSettled:
+		return
+	case !wasSettled:
+		message = "READY=1\n" + message
+	}
+	d.status = status
+	d.Notify(message)
+}
+
+// names takes the names and servers that come with a link.
+func (d *daemon) names(l *link, s *netstate.State) {
+	if c := d.IPAM; c != nil {
+		s.DNS, s.NTP = slices.Clone(c.DNS), slices.Clone(c.NTP)
+		s.Search = dnsname.CleanAll(c.Search)
+		_, domain, _ := strings.Cut(dnsname.Clean(c.Hostname), ".")
+		s.Domain = domain
+	}
+	if l.lease != nil {
+		s.DNS = append(s.DNS, l.lease.DNS...)
+		for _, a := range l.lease.NTP {
+			s.NTP = append(s.NTP, a.String())
+		}
+		s.Domain = l.lease.Domain
+		s.Search = append(s.Search, l.lease.Search...)
+	}
+	if l.lease6 != nil {
+		s.DNS = append(s.DNS, zoned(l.lease6.DNS, l.name)...)
+		s.NTP = append(s.NTP, l.lease6.NTP...)
+		s.Search = append(s.Search, l.lease6.Search...)
+	}
+	now := time.Now()
+	for _, r := range l.sortedRouters() {
+		if !now.Before(r.heard.Add(r.DNSLifetime)) {
+			continue
+		}
+		for _, a := range zoned(r.DNS, l.name) {
+			if !slices.Contains(s.DNS, a) {
+				s.DNS = append(s.DNS, a)
+			}
+		}
+		s.Search = append(s.Search, r.Search...)
+	}
+	s.Search = dnsname.CleanAll(append(s.Search, s.Domain))
+}
+
+// zoned gives addresses that are good on one link only the link's name.
+func zoned(addresses []netip.Addr, link string) []netip.Addr {
+	all := slices.Clone(addresses)
+	for i, a := range all {
+		if a.Is6() && a.IsLinkLocalUnicast() {
+			all[i] = a.WithZone(link)
+		}
+	}
+	return all
+}
+
+// hostname is the name that the machine is to have, "" as long as nothing is known.
+func (d *daemon) hostname() string {
+	if d.IPAM != nil {
+		if name := dnsname.Host(d.IPAM.Hostname); name != "" {
+			return name
+		}
+	}
+	l := d.chosenLink()
+	if l != nil && l.lease != nil && l.lease.Hostname != "" {
+		return l.lease.Hostname
+	}
+	if d.shown.Hostname != "" || !d.settled {
+		return d.shown.Hostname
+	}
+	mac := d.HWAddr
+	if l != nil {
+		mac = l.hardware()
+	} else if links := d.sortedLinks(); mac == nil && len(links) > 0 {
+		mac = links[0].hardware()
+	}
+	return "ember-" + hex.EncodeToString(mac[max(0, len(mac)-3):])
+}
+
+func (d *daemon) netstateLink(l *link) netstate.Link {
+	n := netstate.Link{
+		Name: l.name, MAC: l.hardware().String(), Driver: l.driver, Carrier: l.carrier, MTU: l.mtu, Note: d.note(l),
+	}
+	if l.kind == "bond" || l.kind == "vlan" {
+		n.Kind = l.kind
+	}
+	n.Master = l.bond
+	if l.role == configured {
+		n.Addresses = d.addresses(l)
+	}
+	return n
+}
+
+// note is what people want to know of a link that is not the machine's network.
+func (d *daemon) note(l *link) string {
+	switch {
+	case l.role == ignored:
+		return "not asked for"
+	case l.role == member:
+		return "part of " + l.bond
+	case l.role == parent:
+		return "carries " + vlanName(l.name, l.vlan)
+	case !l.carrierUp():
+		return "no carrier"
+	case l.rank == choose.Nothing && len(d.addresses(l)) == 0:
+		return "no address"
+	case l.rank == choose.RouteLess:
+		return "no default route"
+	case l.name != d.chosen:
+		return "in reserve"
+	}
+	return ""
+}
+
+// statusFields is the state in fields of a stage line.
+func (d *daemon) statusFields() string {
+	l := d.chosenLink()
+	if l == nil {
+		return fmt.Sprintf("link=none why=%q", d.why())
+	}
+	fields := "link=" + l.name
+	for _, a := range d.addresses(l) {
+		// the first with a gateway, else the first
+		if a.Gateway.IsValid() || l.rank != choose.Routed {
+			return fields + " address=" + a.Prefix.String() + " gateway=" + gateway(a.Gateway) + " by=" + string(a.Source)
+		}
+	}
+	return fields
+}
+
+func gateway(a netip.Addr) string {
+	if !a.IsValid() {
+		return "none"
+	}
+	return a.String()
+}
+
+// why says what keeps the machine from having a network.
+func (d *daemon) why() string {
+	var notes []string
+	links := map[string][]string{}
+	for _, l := range d.sortedLinks() {
+		if l.role != configured {
+			continue
+		}
+		n := d.note(l)
+		if links[n] == nil {
+			notes = append(notes, n)
+		}
+		links[n] = append(links[n], l.name)
+	}
+	if len(notes) == 0 {
+		return "no network card that was asked for"
+	}
+	for i, n := range notes {
+		notes[i] = n + " on " + strings.Join(links[n], ",")
+	}
+	return strings.Join(notes, "; ")
+}

@@ -1,0 +1,210 @@
+package networkd
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ember-os/ember/os/cmdline"
+	"github.com/ember-os/ember/os/netstate"
+	"github.com/insomniacslk/dhcp/dhcpv4"
+	"github.com/vishvananda/netlink"
+)
+
+// find is the state of a link, zero if there is none.
+func find(s netstate.State, name string) netstate.Link {
+	if i := slices.IndexFunc(s.Links, func(l netstate.Link) bool { return l.Name == name }); i >= 0 {
+		return s.Links[i]
+	}
+	return netstate.Link{}
+}
+
+// TestRouteLess has a USB NIC of a BMC first, whose leases lead nowhere.
+func TestRouteLess(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("usb0", "169.254.3.1/24")
+	l.serve("usb0", grant("169.254.3.1", "169.254.3.7/24", router4("169.254.3.1")))
+	l.cable("usb1", "10.1.0.1/24")
+	l.serve("usb1", grant("10.1.0.1", "10.1.0.7/24", dhcpv4.OptDNS(net.IPv4(10, 1, 0, 53))))
+	l.run(Config{})
+	l.until("a lease of both BMCs", func(s netstate.State) bool {
+		return len(find(s, "usb0").Addresses) == 1 && len(find(s, "usb1").Addresses) == 1
+	})
+	if s := l.state(); s.Settled || s.Online || find(s, "usb1").Note != "no default route" {
+		t.Errorf("with the BMCs alone: %+v", s)
+	}
+	l.cable("eth0", "10.0.0.1/24")
+	l.serve("eth0", grant("10.0.0.1", "10.0.0.7/24", router4("10.0.0.1"), dhcpv4.OptDNS(net.IPv4(10, 0, 0, 53))))
+	l.told("READY=1\nSTATUS=link=eth0 ")
+	if s := l.state(); find(s, "usb1").Note != "no default route" || find(s, "eth0").Note != "" {
+		t.Errorf("the notes are wrong: %+v", s)
+	}
+	l.wantRoutes(netlink.FAMILY_V4, "10.0.0.0/24 dev eth0", "10.1.0.0/24 dev usb1 reserve", "169.254.3.0/24 dev usb0 reserve",
+		"default via 10.0.0.1 dev eth0", "default via 169.254.3.1 dev usb0 reserve")
+	if got := l.file("etc/resolv.conf"); !strings.HasSuffix(got, "\nnameserver 10.0.0.53\n") {
+		t.Errorf("resolv.conf is %q", got)
+	}
+}
+
+// TestTakeover cuts the cable of the chosen link, and gives it back.
+func TestTakeover(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "10.0.0.1/24")
+	l.serve("eth0", grant("10.0.0.1", "10.0.0.7/24", router4("10.0.0.1")))
+	l.run(Config{})
+	l.told("READY=1\nSTATUS=link=eth0 ")
+	l.cable("eth1", "10.0.1.1/24")
+	l.serve("eth1", grant("10.0.1.1", "10.0.1.7/24", router4("10.0.1.1")))
+	l.wantRoutes(netlink.FAMILY_V4, "10.0.0.0/24 dev eth0", "10.0.1.0/24 dev eth1 reserve", "default via 10.0.0.1 dev eth0", "default via 10.0.1.1 dev eth1 reserve")
+	l.plug("eth0", false)
+	if got := l.told("link=eth1"); strings.Contains(got, "READY") {
+		t.Errorf("told %q", got)
+	}
+	l.wantRoutes(netlink.FAMILY_V4, "10.0.0.0/24 dev eth0 reserve", "10.0.1.0/24 dev eth1", "default via 10.0.0.1 dev eth0 reserve", "default via 10.0.1.1 dev eth1")
+	l.plug("eth0", true)
+	l.until("the return of the carrier", func(s netstate.State) bool { return find(s, "eth0").Note == "in reserve" })
+	if s := l.state(); s.Link != "eth1" {
+		t.Errorf("%s is chosen", s.Link)
+	}
+}
+
+// TestFlicker cuts the cable of the chosen link for a moment only.
+func TestFlicker(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "10.0.0.1/24")
+	confirmed := make(chan bool, 100)
+	give := grant("10.0.0.1", "10.0.0.7/24", router4("10.0.0.1"))
+	l.serve("eth0", func(m *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
+		if m.MessageType() == dhcpv4.MessageTypeRequest && m.ServerIdentifier() == nil {
+			confirmed <- m.RequestedIPAddress().Equal(net.IPv4(10, 0, 0, 7))
+		}
+		return give(m)
+	})
+	l.runWith(Config{}, waits{carrier: time.Hour, deadline: time.Hour, hold: time.Hour})
+	l.told("READY=1\nSTATUS=link=eth0 ")
+	l.cable("eth1", "10.0.1.1/24")
+	l.serve("eth1", grant("10.0.1.1", "10.0.1.7/24", router4("10.0.1.1")))
+	l.until("a reserve", func(s netstate.State) bool { return find(s, "eth1").Note == "in reserve" })
+	l.plug("eth0", false)
+	if s := l.until("the loss of the carrier", func(s netstate.State) bool { return !find(s, "eth0").Carrier }); s.Link != "eth0" {
+		t.Errorf("%s is chosen at once", s.Link)
+	}
+	l.plug("eth0", true)
+	if !<-confirmed {
+		t.Error("another address is asked for")
+	}
+	if s := l.until("the carrier", func(s netstate.State) bool { return find(s, "eth0").Carrier }); s.Link != "eth0" {
+		t.Errorf("%s is chosen", s.Link)
+	}
+}
+
+// TestHWAddr prefers the link that booted, and it takes the network back.
+func TestHWAddr(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "10.0.0.1/24")
+	l.serve("eth0", grant("10.0.0.1", "10.0.0.7/24", router4("10.0.0.1")))
+	l.cable("eth1", "10.0.1.1/24")
+	l.serve("eth1", grant("10.0.1.1", "10.0.1.7/24", router4("10.0.1.1")))
+	link, err := netlink.LinkByName("eth1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.run(Config{HWAddr: link.Attrs().HardwareAddr})
+	l.told("READY=1\nSTATUS=link=eth1 ")
+	l.plug("eth1", false)
+	l.told("link=eth0 ")
+	l.plug("eth1", true)
+	l.told("link=eth1 ")
+}
+
+func TestInterface(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "10.0.0.1/24")
+	l.serve("eth0", func(*dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
+		t.Error("a link that was not asked for has DHCP")
+		return nil
+	})
+	l.cable("eth1", "10.0.1.1/24")
+	l.serve("eth1", grant("10.0.1.1", "10.0.1.7/24", router4("10.0.1.1")))
+	l.run(Config{Interface: "eth1"})
+	l.told("READY=1\nSTATUS=link=eth1 ")
+	if got := find(l.state(), "eth0").Note; got != "not asked for" {
+		t.Errorf("the note is %q", got)
+	}
+}
+
+// TestNoCarrier has cards without cables.
+func TestNoCarrier(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	for _, name := range []string{"eth0", "eth1"} {
+		l.cable(name, "")
+		l.plug(name, false)
+	}
+	l.run(Config{})
+	if got, want := l.told("READY"), "READY=1\nSTATUS=link=none why=\"no carrier on eth0,eth1\""; got != want {
+		t.Errorf("told %q, want %q", got, want)
+	}
+	s := l.state()
+	if s.Online || !s.Settled || !strings.HasPrefix(s.Hostname, "ember-") || l.file("etc/hostname") != s.Hostname+"\n" {
+		t.Errorf("the state is %+v", s)
+	}
+	l.serve("eth1", grant("10.0.1.1", "10.0.1.7/24", router4("10.0.1.1")))
+	l.plug("eth1", true)
+	l.told("link=eth1 ")
+}
+
+func TestStatic(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "10.0.0.1/24")
+	l.serve("eth0", func(*dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
+		t.Error("a link with a static address has DHCP")
+		return nil
+	})
+	l.cable("eth1", "10.0.1.1/24")
+	link, err := netlink.LinkByName("eth0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.run(Config{IPAM: &cmdline.IPAM{
+		MAC: link.Attrs().HardwareAddr, Address: netip.MustParsePrefix("10.0.0.9/24"), Gateway: netip.MustParseAddr("10.0.0.1"),
+		Hostname: "node9.rack.example", DNS: []netip.Addr{netip.MustParseAddr("10.0.0.53")}, Search: []string{"a.example"}, NTP: []string{"ntp.example"},
+	}})
+	if got, want := l.told("READY"), "READY=1\nSTATUS=link=eth0 address=10.0.0.9/24 gateway=10.0.0.1 by=static"; got != want {
+		t.Errorf("told %q, want %q", got, want)
+	}
+	l.wantRoutes(netlink.FAMILY_V4, "10.0.0.0/24 dev eth0", "default via 10.0.0.1 dev eth0")
+	s := l.state()
+	if s.Hostname != "node9" || s.Domain != "rack.example" || !slices.Equal(s.NTP, []string{"ntp.example"}) {
+		t.Errorf("the state is %+v", s)
+	}
+	if got := l.file("etc/resolv.conf"); !strings.HasSuffix(got, "\nsearch a.example rack.example\nnameserver 10.0.0.53\n") {
+		t.Errorf("resolv.conf is %q", got)
+	}
+	if got := l.file("etc/hosts"); !strings.Contains(got, "127.0.1.1 node9.rack.example node9 ") {
+		t.Errorf("hosts is %q", got)
+	}
+}

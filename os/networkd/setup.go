@@ -1,0 +1,165 @@
+package networkd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/ember-os/ember/os/cmdline"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// sysctls6 are the settings below net/ipv6/conf of a link that is configured: the
+// kernel makes addresses from the prefixes of routers, even if it forwards packets,
+// but leaves the default route to us. The addresses are made of the MAC, so they are
+// the same after each boot.
+var sysctls6 = [][2]string{
+	{"disable_ipv6", "0"}, {"accept_ra", "2"}, {"accept_ra_defrtr", "0"}, {"accept_ra_pinfo", "1"}, {"accept_ra_mtu", "1"},
+	{"autoconf", "1"}, {"addr_gen_mode", "0"}, {"use_tempaddr", "0"},
+}
+
+// begin does what a link needs once for its role.
+func (d *daemon) begin(ctx context.Context, l *link) {
+	var err error
+	switch l.role {
+	case member:
+		err = d.enslave(l)
+	case parent:
+		d.sysctl6(l.name, "accept_ra", "0")
+		vlan := &netlink.Vlan{LinkAttrs: netlink.LinkAttrs{Name: vlanName(l.name, l.vlan), ParentIndex: l.index}, VlanId: l.vlan}
+		if err = netlink.LinkAdd(vlan); errors.Is(err, unix.EEXIST) {
+			err = nil // an earlier daemon made it
+		}
+	case configured:
+		for _, s := range sysctls6 {
+			d.sysctl6(l.name, s[0], s[1])
+		}
+		d.start(ctx, l)
+	}
+	if err != nil {
+		d.Log.Error("setting up a link", "link", l.name, "err", err)
+	}
+}
+
+func (d *daemon) bringUp(l *link) error {
+	return netlink.LinkSetUp(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: l.index}})
+}
+
+// setMTU gives a link the MTU of its lease, else the one it came with.
+func (d *daemon) setMTU(l *link) {
+	want := l.mtu0
+	if l.lease != nil && l.lease.MTU != 0 {
+		want = l.lease.MTU
+	}
+	if l.lease == nil && d.IPAM == nil || want == l.mtu || want == l.mtuTried {
+		return
+	}
+	l.mtuTried = want
+	if err := netlink.LinkSetMTU(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: l.index}}, want); err != nil {
+		d.Log.Error("setting the MTU", "link", l.name, "mtu", want, "err", err)
+	}
+}
+
+func (d *daemon) sysctl6(link, name, value string) {
+	path := filepath.Join(d.Root, "proc/sys/net/ipv6/conf", link, name)
+	if err := os.WriteFile(path, []byte(value), 0); err != nil && d.routers != nil {
+		d.Log.Warn("setting up IPv6", "err", err)
+	}
+}
+
+// makeBonds makes the bonds, whose members follow as they appear.
+func (d *daemon) makeBonds() {
+	for _, b := range d.Bonds {
+		bond, err := newBond(b)
+		if err == nil {
+			err = netlink.LinkAdd(bond)
+		}
+		if err != nil && !errors.Is(err, unix.EEXIST) {
+			d.Log.Error("making a bond", "bond", b.Name, "err", err)
+		}
+	}
+}
+
+// enslave makes a link a member of its bond, for which it must be down.
+func (d *daemon) enslave(l *link) error {
+	bond, err := netlink.LinkByName(l.bond)
+	if err != nil {
+		return fmt.Errorf("looking for the bond %s: %w", l.bond, err)
+	}
+	if l.master == bond.Attrs().Index {
+		return nil
+	}
+	self := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: l.index}}
+	if err := netlink.LinkSetDown(self); err != nil {
+		return err
+	}
+	if err := netlink.LinkSetMasterByIndex(self, bond.Attrs().Index); err != nil {
+		return fmt.Errorf("making it a member of %s: %w", l.bond, err)
+	}
+	l.up = false
+	i := slices.IndexFunc(d.Bonds, func(b cmdline.Bond) bool { return b.Name == l.bond })
+	if primary := d.Bonds[i].Options["primary"]; primary == l.name {
+		return netlink.LinkModify(&netlink.Bond{LinkAttrs: netlink.LinkAttrs{Name: l.bond, Index: bond.Attrs().Index}, Primary: l.index})
+	}
+	return nil
+}
+
+// newBond is the bond with its options, those of the kernel's documentation
+// (networking/bonding). Without miimon or arp_interval a bond does not see that a
+// member loses its carrier, so miimon is 100 (ms) unless it is given.
+func newBond(b cmdline.Bond) (*netlink.Bond, error) {
+	bond := netlink.NewLinkBond(netlink.LinkAttrs{Name: b.Name, MTU: b.MTU})
+	bond.Mode = netlink.StringToBondMode(b.Mode)
+	if bond.Mode == netlink.BOND_MODE_UNKNOWN {
+		return nil, fmt.Errorf("there is no mode %q", b.Mode)
+	}
+	bond.Miimon = 100
+	for name, value := range b.Options {
+		if err := setBondOption(bond, name, value); err != nil {
+			return nil, fmt.Errorf("option %s: %w", name, err)
+		}
+	}
+	return bond, nil
+}
+
+func setBondOption(bond *netlink.Bond, name, value string) error {
+	numbers := map[string]*int{
+		"miimon": &bond.Miimon, "updelay": &bond.UpDelay, "downdelay": &bond.DownDelay, "min_links": &bond.MinLinks,
+		"resend_igmp": &bond.ResendIgmp, "num_grat_arp": &bond.NumPeerNotif,
+	}
+	if field := numbers[name]; field != nil {
+		n, err := strconv.ParseUint(value, 10, 31)
+		*field = int(n)
+		return err
+	}
+	unknown := false
+	switch name {
+	case "primary": // is set when that member is there
+	case "lacp_rate":
+		bond.LacpRate = netlink.StringToBondLacpRate(value)
+		unknown = bond.LacpRate == netlink.BOND_LACP_RATE_UNKNOWN
+	case "xmit_hash_policy":
+		bond.XmitHashPolicy = netlink.StringToBondXmitHashPolicy(value)
+		unknown = bond.XmitHashPolicy == netlink.BOND_XMIT_HASH_POLICY_UNKNOWN
+	case "fail_over_mac":
+		v, known := netlink.StringToBondFailOverMacMap[value]
+		bond.FailOverMac, unknown = v, !known
+	case "primary_reselect":
+		v, known := netlink.StringToBondPrimaryReselectMap[value]
+		bond.PrimaryReselect, unknown = v, !known
+	case "ad_select":
+		v, known := netlink.StringToBondAdSelectMap[value]
+		bond.AdSelect, unknown = v, !known
+	default:
+		return errors.New("there is no such option")
+	}
+	if unknown {
+		return fmt.Errorf("%q is not one of its values", value)
+	}
+	return nil
+}

@@ -1,0 +1,120 @@
+// Package status says what this machine is, how it is and how its last boot ended:
+// the program "ember status", and the block that every boot prints.
+//
+// The JSON document is a Report. Its fields keep their names; others may be added.
+// Sizes are in bytes, durations in nanoseconds, times as in RFC 3339. What is not
+// known is left out, or is zero.
+package status
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ember-os/ember/os/cmdline"
+	"github.com/ember-os/ember/os/hardware"
+	"github.com/ember-os/ember/os/netstate"
+	"github.com/ember-os/ember/os/version"
+)
+
+// Report is everything that "ember status" tells.
+type Report struct {
+	Version  string        // of Ember
+	Kernel   string        // its release
+	Uptime   time.Duration // since the kernel started
+	Hardware hardware.Machine
+	Network  netstate.State
+	Clock    Clock
+	Services []Service `json:",omitempty"`
+	LastBoot LastBoot
+	Problems []string `json:",omitempty"` // what could not be found out, for people
+}
+
+// Clock is what the time daemon says.
+type Clock struct {
+	Synchronised bool
+	Source       string        `json:",omitempty"` // the server
+	Offset       time.Duration // that was found last; positive if the clock was slow
+	Stratum      int           `json:",omitempty"`
+	LastUpdate   time.Time     `json:",omitzero"`
+	Why          string        `json:",omitempty"` // why the clock can not be compared, for people
+}
+
+// Service is one unit of the service manager.
+type Service struct {
+	Name     string
+	State    string   // "active", "failed", ...: see docs/services.md
+	Problems []string `json:",omitempty"` // of its unit file
+}
+
+// Files that the daemons write, below the root.
+const (
+	networkFile  = netstate.Path
+	clockFile    = "/run/ember/time.json"
+	servicesFile = "/run/ember/services.json"
+)
+
+// gather makes the report of the machine whose files are below root.
+func gather(root string) Report {
+	r := Report{
+		Version: version.Version,
+		Kernel:  readLine(root, "/proc/sys/kernel/osrelease"),
+		Uptime:  uptime(readLine(root, "/proc/uptime")),
+	}
+	config, _ := cmdline.Parse(readLine(root, "/proc/cmdline")) // init reports mistakes
+	r.Hardware = hardware.Read(root, config.HWAddr)
+	var err error
+	r.Network, err = netstate.Read(filepath.Join(root, networkFile))
+	r.problem(err)
+	r.problem(readJSON(root, clockFile, &r.Clock))
+	r.problem(readJSON(root, servicesFile, &r.Services))
+	r.problem(readJSON(root, lastBootFile, &r.LastBoot))
+	return r
+}
+
+func (r *Report) problem(err error) {
+	if err != nil {
+		r.Problems = append(r.Problems, err.Error())
+	}
+}
+
+func readLine(root, path string) string {
+	b, err := os.ReadFile(filepath.Join(root, path))
+	if err != nil {
+		return ""
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	return line
+}
+
+// readJSON leaves v as it is if there is no such file.
+func readJSON(root, path string, v any) error {
+	path = filepath.Join(root, path)
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(b, v)
+	}
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", path, err)
+	}
+	return nil
+}
+
+// uptime reads /proc/uptime, whose first word is in seconds.
+func uptime(line string) time.Duration {
+	word, _, _ := strings.Cut(line, " ")
+	seconds, err := strconv.ParseFloat(word, 64)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(seconds * float64(time.Second))
+}

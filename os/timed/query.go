@@ -1,0 +1,189 @@
+package timed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/beevik/ntp"
+)
+
+const (
+	ntpPort    = 123
+	maxServers = 4 // asked at a time
+
+	roundTime = 5 * time.Second // to find and ask all servers
+	replyTime = 2 * time.Second // for one reply; a question that gets none is asked twice
+	// grace is how long the first good answer waits for the others, so that a dead
+	// server among good ones does not hold up the boot.
+	grace = 250 * time.Millisecond
+)
+
+var errNoAnswer = errors.New("no answer")
+
+// client asks servers.
+type client struct {
+	built  time.Time
+	now    func() time.Time // nil for the system's clock
+	lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
+
+	mu   sync.Mutex
+	rest map[netip.AddrPort]rest
+}
+
+// rest is how long a server that sent a kiss-o'-death is left alone.
+type rest struct {
+	until  time.Time
+	length time.Duration
+}
+
+// result is what became of one question.
+type result struct {
+	answer answer
+	err    error
+}
+
+// ask asks the servers, names or addresses, all at once: of a name, so many of its
+// addresses that about maxServers are asked. It gives the good answers, or an error.
+func (c *client) ask(ctx context.Context, servers []string) ([]answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, roundTime)
+	defer cancel()
+	servers = servers[:min(len(servers), maxServers)]
+	results := make(chan result)
+	var wg sync.WaitGroup
+	for _, server := range servers {
+		wg.Go(func() { c.askServer(ctx, server, maxServers/len(servers), results) })
+	}
+	go func() {
+		wg.Wait()
+		close(results)
+	}()
+	var answers []answer
+	var errs []error
+	for r := range results {
+		if r.err != nil {
+			errs = append(errs, r.err)
+			continue
+		}
+		if answers == nil {
+			defer time.AfterFunc(grace, cancel).Stop()
+		}
+		answers = append(answers, r.answer)
+	}
+	if answers == nil {
+		return nil, errors.Join(errs...)
+	}
+	return answers, nil
+}
+
+func (c *client) askServer(ctx context.Context, server string, count int, results chan<- result) {
+	addresses, err := c.resolve(ctx, server)
+	if err != nil {
+		results <- result{err: fmt.Errorf("looking for %s: %w", server, err)}
+		return
+	}
+	var wg sync.WaitGroup
+	for _, a := range addresses[:min(len(addresses), count)] {
+		wg.Go(func() {
+			answer, err := c.askAddress(ctx, a)
+			if err != nil {
+				err = fmt.Errorf("asking %s: %w", shortName(a), err)
+			}
+			results <- result{answer, err}
+		})
+	}
+	wg.Wait()
+}
+
+// resolve gives the addresses of a server that may be asked now.
+func (c *client) resolve(ctx context.Context, server string) ([]netip.AddrPort, error) {
+	host, port := server, uint16(ntpPort)
+	if h, p, err := net.SplitHostPort(server); err == nil {
+		n, err := strconv.ParseUint(p, 10, 16)
+		if err != nil {
+			return nil, fmt.Errorf("%q is not a port", p)
+		}
+		host, port = h, uint16(n)
+	}
+	var addresses []netip.Addr
+	if a, err := netip.ParseAddr(host); err == nil {
+		addresses = []netip.Addr{a}
+	} else if addresses, err = c.lookup(ctx, "ip", host); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var ready []netip.AddrPort
+	for _, a := range addresses {
+		address := netip.AddrPortFrom(a.Unmap(), port)
+		if !time.Now().Before(c.rest[address].until) {
+			ready = append(ready, address)
+		}
+	}
+	if ready == nil {
+		return nil, errors.New("it does not want to be asked again so soon")
+	}
+	return ready, nil
+}
+
+func (c *client) askAddress(ctx context.Context, address netip.AddrPort) (answer, error) {
+	response, err := c.exchange(ctx, address)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		response, err = c.exchange(ctx, address)
+	}
+	if err != nil && ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		return answer{}, errNoAnswer
+	}
+	if err != nil {
+		return answer{}, err
+	}
+	if response.IsKissOfDeath() {
+		c.leaveAlone(address, response.KissCode)
+		return answer{}, fmt.Errorf("it refuses: %q", response.KissCode)
+	}
+	return newAnswer(shortName(address), response, c.built)
+}
+
+func (c *client) exchange(ctx context.Context, address netip.AddrPort) (*ntp.Response, error) {
+	hangUp := func() bool { return false }
+	defer func() { hangUp() }()
+	return ntp.QueryWithOptions(address.String(), ntp.QueryOptions{
+		Timeout:       replyTime,
+		GetSystemTime: c.now,
+		Dialer: func(_, address string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, "udp", address)
+			if err == nil {
+				hangUp = context.AfterFunc(ctx, func() { conn.Close() })
+			}
+			return conn, err
+		},
+	})
+}
+
+// leaveAlone obeys a kiss-o'-death, RFC 5905, section 7.4: DENY and RSTR are for
+// ever, what else there is doubles the time until that server is asked again.
+func (c *client) leaveAlone(address netip.AddrPort, code string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	length := max(minPoll, 2*c.rest[address].length)
+	if code == "DENY" || code == "RSTR" {
+		length = 100 * 365 * 24 * time.Hour
+	}
+	if c.rest == nil {
+		c.rest = make(map[netip.AddrPort]rest)
+	}
+	c.rest[address] = rest{time.Now().Add(length), length}
+}
+
+func shortName(a netip.AddrPort) string {
+	if a.Port() == ntpPort {
+		return a.Addr().String()
+	}
+	return a.String()
+}

@@ -1,0 +1,120 @@
+package timed
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+)
+
+func newClient(clock *fakeClock) *client {
+	return &client{built: built, now: clock.Now, lookup: func(_ context.Context, _, host string) ([]netip.Addr, error) {
+		if host == "pool.example" {
+			return []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1")}, nil
+		}
+		return nil, errors.New("no such host")
+	}}
+}
+
+func TestAsk(t *testing.T) {
+	good := &server{stratum: 2, dispersion: time.Second / 16}
+	for name, test := range map[string]struct {
+		server *server
+		err    string // "" for an answer
+	}{
+		"good":           {good, ""},
+		"in 2099":        {&server{stratum: 1, clock: func() time.Time { return trueNow().AddDate(73, 0, 0) }}, ""},
+		"before build":   {&server{stratum: 1, clock: func() time.Time { return trueNow().AddDate(0, -1, 0) }}, "before the date of this build"},
+		"in 1970":        {&server{stratum: 1, clock: func() time.Time { return time.Unix(3600, 0) }}, "before the date of this build"},
+		"unsynchronised": {&server{leap: 3, stratum: 2}, "leap second"},
+		"stratum 16":     {&server{stratum: 16}, "stratum"},
+		"unsure":         {&server{stratum: 2, dispersion: 17 * time.Second}, "dispersion"},
+		"refusing":       {&server{leap: 3, kiss: "DENY"}, `it refuses: "DENY"`},
+		"loses one":      {&server{stratum: 2, silent: 1}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			address := test.server.start(t)
+			answers, err := newClient(new(fakeClock)).ask(t.Context(), []string{address})
+			if test.err != "" {
+				if err == nil || !strings.Contains(err.Error(), test.err) || !strings.Contains(err.Error(), address) {
+					t.Errorf("%v, %v; want an error with %q and the address", answers, err, test.err)
+				}
+				return
+			}
+			if err != nil || len(answers) != 1 || answers[0].server != address || answers[0].stratum != test.server.stratum {
+				t.Fatalf("%+v, %v", answers, err)
+			}
+			// The tolerance is for a machine that is very busy: nothing is timed here.
+			if off := answers[0].offset - test.server.clock().Sub(trueNow()); off.Abs() > time.Minute {
+				t.Errorf("the offset is %v, which is wrong by %v", answers[0].offset, off)
+			}
+			if d := answers[0].distance; d < max(test.server.dispersion, minDistance) {
+				t.Errorf("distance %v", d)
+			}
+		})
+	}
+}
+
+// TestAskMany: servers that do not work do not keep others from being heard.
+func TestAskMany(t *testing.T) {
+	good := &server{stratum: 3}
+	silent := &server{stratum: 1, silent: 1000}
+	servers := []string{silent.start(t), "nowhere.example", "pool.example:junk", good.start(t), (&server{stratum: 1}).start(t)}
+	c := newClient(new(fakeClock))
+	answers, err := c.ask(t.Context(), servers)
+	if err != nil || len(answers) != 1 || answers[0].server != good.address {
+		t.Errorf("%+v, %v; want an answer of the good one among the first four", answers, err)
+	}
+	_, port, _ := strings.Cut(good.address, ":")
+	if answers, err := c.ask(t.Context(), []string{"pool.example:" + port}); err != nil || len(answers) != 1 || answers[0].server != good.address {
+		t.Errorf("%+v, %v; want that of the one address that answers", answers, err)
+	}
+	_, err = c.ask(t.Context(), []string{"nowhere.example"})
+	if err == nil || err.Error() != "looking for nowhere.example: no such host" {
+		t.Error(err)
+	}
+}
+
+// TestCancel: a question ends when it is not wanted any more.
+func TestCancel(t *testing.T) {
+	s := &server{silent: 1000}
+	s.start(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-s.heard
+		cancel()
+	}()
+	if _, err := newClient(new(fakeClock)).ask(ctx, []string{s.address}); !errors.Is(err, errNoAnswer) || s.asked.Load() != 1 {
+		t.Errorf("%v, asked %d times", err, s.asked.Load())
+	}
+}
+
+func TestKissOfDeath(t *testing.T) {
+	for code, again := range map[string]bool{"DENY": false, "RSTR": false, "RATE": true, "XYZW": true} {
+		s := &server{leap: 3, kiss: code}
+		s.start(t)
+		c := newClient(new(fakeClock))
+		for range 3 {
+			if _, err := c.ask(t.Context(), []string{s.address}); err == nil {
+				t.Errorf("%s: an answer", code)
+			}
+		}
+		if n := s.asked.Load(); n != 1 {
+			t.Fatalf("%s: asked %d times in a row", code, n)
+		}
+		address := netip.MustParseAddrPort(s.address)
+		first := c.rest[address].length
+		if again != (first == minPoll) || !again && first < 365*24*time.Hour {
+			t.Errorf("%s: left alone for %v", code, first)
+		}
+		// When the time is over, it is asked again, and left alone for longer.
+		c.rest[address] = rest{time.Now(), first}
+		c.ask(t.Context(), []string{s.address})
+		if r := c.rest[address]; again && (s.asked.Load() != 2 || r.length != 2*first) {
+			t.Errorf("%s: then asked %d times, left alone for %v", code, s.asked.Load(), r.length)
+		}
+	}
+}

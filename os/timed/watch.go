@@ -1,0 +1,40 @@
+package timed
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// watch sends when a file may have been replaced, until ctx ends. Several changes
+// may be told as one.
+func watch(ctx context.Context, path string) (<-chan struct{}, error) {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("watching %s: %w", path, err)
+	}
+	events := os.NewFile(uintptr(fd), "inotify")
+	if _, err := unix.InotifyAddWatch(fd, filepath.Dir(path), unix.IN_MOVED_TO); err != nil {
+		events.Close()
+		return nil, fmt.Errorf("watching %s: %w", path, err)
+	}
+	stop := context.AfterFunc(ctx, func() { events.Close() })
+	changed := make(chan struct{}, 1)
+	go func() {
+		defer stop()
+		buf := make([]byte, 4096)
+		for {
+			if _, err := events.Read(buf); err != nil {
+				return // closed: inotify has no other errors
+			}
+			select {
+			case changed <- struct{}{}:
+			default:
+			}
+		}
+	}()
+	return changed, nil
+}

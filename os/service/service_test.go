@@ -221,13 +221,13 @@ func TestTooSlow(t *testing.T) {
 				u.Service.KillMode, u.Service.StartTimeout, u.Service.StopTimeout = "process", limit, limit
 			}))
 		for name, want := range map[string]string{
-			"pre.service": "/service took too long", "oneshot.service": "/service took too long", "process.service": "not ready after 20ms",
+			"pre.service": "/proc/self/exe took too long", "oneshot.service": "/proc/self/exe took too long", "process.service": "not ready after 20ms",
 		} {
 			if s := h.settle(name, Failed); s.Reason != want {
 				t.Errorf("%s failed because of %q", name, s.Reason)
 			}
 		}
-		if s := h.until("post.service", Failed); s.Reason != "/service took too long" {
+		if s := h.until("post.service", Failed); s.Reason != "/proc/self/exe took too long" {
 			t.Errorf("post.service failed because of %q", s.Reason)
 		}
 		h.alone()
@@ -558,6 +558,19 @@ func TestCannotStart(t *testing.T) {
 	if !strings.Contains(h.logs.String(), "starting /nonexistent: no such file or directory, restart in") {
 		t.Error("the log does not say why")
 	}
+}
+
+// TestBadCommand has a program that the executor does not find.
+func TestBadCommand(t *testing.T) {
+	inBoth(t, func(t *testing.T, h *harness) {
+		h.start(with(notifying("a.service"), func(u *unit.Unit) { u.Service.ExecStart[0].Path = "/nonexistent" }))
+		if s := h.settle("a.service", Failed); s.Reason != "exit status 203" {
+			t.Errorf("failed because of %q", s.Reason)
+		}
+		if got := h.read("output", 1); !strings.HasPrefix(got, "<3>a.service: starting /nonexistent: ") {
+			t.Errorf("printed %q", got)
+		}
+	})
 }
 
 func TestTasksMax(t *testing.T) {

@@ -18,7 +18,7 @@ type activation struct {
 	sv        *unit.Service
 	processes processes
 	environ   []string
-	began     time.Time // of being active; zero if it never was
+	lasted    time.Duration // of being active with a main process
 
 	command unit.Command    // the latest
 	process *reaper.Process // that of command; nil before there is one
@@ -154,7 +154,8 @@ func (a *activation) hold() result {
 		}
 		return good
 	}
-	a.began = time.Now()
+	began := time.Now()
+	defer func() { a.lasted = time.Since(began) }()
 	a.up(Active)
 	select {
 	case <-a.process.Done():
@@ -189,14 +190,6 @@ func (a *activation) leave() result {
 		return failure(timedOut, "still stopping after %v", a.sv.StopTimeout)
 	}
 	return good
-}
-
-// upTime is for how long the service has been active.
-func (a *activation) upTime() time.Duration {
-	if a.began.IsZero() {
-		return 0
-	}
-	return time.Since(a.began)
 }
 
 // launch starts a command.

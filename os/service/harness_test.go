@@ -3,7 +3,6 @@ package service
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"log/slog"
 	"net"
 	"os"
@@ -27,22 +26,12 @@ import (
 // patience is for what should happen soon, on a machine that has a lot to do.
 const patience = 30 * time.Second
 
-// TestMain is also the executor, which does itself what the arguments of a command
-// say instead of becoming another program.
+// TestMain is also the executor, and the services, whose arguments say what they do.
 func TestMain(m *testing.M) {
-	if os.Args[0] == "ember" {
-		var spec executor.Spec
-		if err := json.NewDecoder(os.NewFile(3, "spec")).Decode(&spec); err != nil {
-			panic(err)
-		}
-		os.Clearenv()
-		for _, v := range spec.Environ {
-			name, value, _ := strings.Cut(v, "=")
-			os.Setenv(name, value)
-		}
-		behave(spec.Command.Args[1:])
-	}
-	if os.Args[0] == "child" {
+	switch os.Args[0] {
+	case "ember":
+		syscall.Exit(executor.Main(os.Args[2:]))
+	case "service":
 		behave(os.Args[1:])
 	}
 	os.Exit(m.Run())
@@ -104,7 +93,7 @@ func behave(words []string) {
 
 func start(words []string, setsid bool) {
 	attr := &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setsid: setsid}}
-	if _, err := syscall.ForkExec("/proc/self/exe", append([]string{"child"}, words...), attr); err != nil {
+	if _, err := syscall.ForkExec("/proc/self/exe", append([]string{"service"}, words...), attr); err != nil {
 		panic(err)
 	}
 }
@@ -267,7 +256,7 @@ func simple(name string, words ...string) unit.Unit {
 }
 
 func command(words ...string) unit.Command {
-	return unit.Command{Path: "/service", Args: append([]string{"service"}, words...)}
+	return unit.Command{Path: "/proc/self/exe", Args: append([]string{"service"}, words...)}
 }
 
 // with changes a unit.

@@ -115,7 +115,7 @@ func (r *run) repeat(sv *unit.Service) {
 			r.end(sv, res)
 			return
 		}
-		if a.upTime() >= r.m.o.UpTime {
+		if a.lasted >= r.m.o.UpTime {
 			wait.reset()
 		}
 		delay := wait.delay()

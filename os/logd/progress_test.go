@@ -20,7 +20,7 @@ func TestResume(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, e := range []logs.Entry{
-		{Unit: "a.service", Boot: 1, Line: logline.Parse("<3>a1")}, {Unit: "a.service", Boot: 3e9, Line: logline.Parse("a3")},
+		{Unit: "a.service", Boot: 1e9, Line: logline.Parse("<3>a1")}, {Unit: "a.service", Boot: 3e9, Line: logline.Parse("a3")},
 		{Unit: logs.Kernel, Boot: 2e9, Line: logline.Parse("k2")}, {Unit: logs.Init, Boot: 2e9, Line: logline.Parse("i2")},
 	} {
 		if err := store.Append(e); err != nil {
@@ -47,7 +47,7 @@ func TestResume(t *testing.T) {
 	if got := left(); got != "[a1 i2 k2 a3]" {
 		t.Errorf("of a first daemon %s is left", got)
 	}
-	if text, err := os.ReadFile(filepath.Join(dir, progressName)); !strings.HasPrefix(string(text), `{"a":1`) {
+	if text, err := os.ReadFile(filepath.Join(dir, progressName)); !strings.HasPrefix(string(text), `{"a":1000000000`) {
 		t.Errorf("written down is %q, %v", text, err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, progressName), []byte(`{"a":3000000000,"kernel":2000000001}`), 0o600); err != nil {

@@ -2,7 +2,6 @@ package logd
 
 import (
 	"bytes"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
@@ -12,10 +11,6 @@ import (
 // maxText is the bytes of a line's text that are logged.
 const maxText = 16 << 10
 
-// sequence is an escape sequence of a terminal, most likely for colour: CSI, OSC
-// and the short ones of ECMA-48.
-var sequence = regexp.MustCompile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(?:\x07|\x1b\\\\)|[ -/]*[0-Z\\\\^-~])")
-
 // clean makes text of what a program printed: UTF-8 without escape sequences, with
 // four spaces for a tab. Other bytes that are no visible character are written as
 // in Go, such as \x00.
@@ -24,11 +19,12 @@ func clean(line []byte) string {
 	if isPlain(line) {
 		return string(line[:min(len(line), maxText)])
 	}
-	if bytes.IndexByte(line, '\x1b') >= 0 {
-		line = sequence.ReplaceAll(line, nil)
-	}
 	var b strings.Builder
 	for len(line) > 0 && b.Len() < maxText {
+		if n := sequence(line); n > 0 {
+			line = line[n:]
+			continue
+		}
 		c, size := utf8.DecodeRune(line)
 		switch {
 		case c == '\t':
@@ -52,4 +48,39 @@ func isPlain(line []byte) bool {
 		}
 	}
 	return true
+}
+
+// sequence is the length of the escape sequence of a terminal, most likely for
+// colour, that a text begins with: a CSI or OSC of ECMA-48 or a short one.
+func sequence(text []byte) int {
+	if len(text) < 2 || text[0] != '\x1b' {
+		return 0
+	}
+	i := 1
+	switch text[1] {
+	case ']':
+		i = 2 + bytes.IndexAny(text[2:], "\a\x1b")
+		switch {
+		case i < 2:
+			return 0
+		case text[i] == '\a':
+			return i + 1
+		case i+1 < len(text) && text[i+1] == '\\':
+			return i + 2
+		}
+		return 0
+	case '[':
+		for i = 2; i < len(text) && '0' <= text[i] && text[i] <= '?'; i++ {
+		}
+	}
+	for ; i < len(text) && ' ' <= text[i] && text[i] <= '/'; i++ {
+	}
+	first := byte('0')
+	if text[1] == '[' {
+		first = '@'
+	}
+	if i < len(text) && first <= text[i] && text[i] <= '~' {
+		return i + 1
+	}
+	return 0
 }

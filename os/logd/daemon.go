@@ -28,7 +28,10 @@ type daemon struct {
 
 const (
 	flushLimit = 2 * time.Second // for the last messages to leave the machine
-	seenName   = ".kmsg"         // in the store, which shows no names with a dot in front
+
+	// In the store, which shows no names with a dot in front.
+	seenName     = ".kmsg"
+	progressName = ".sent"
 )
 
 // run logs until ctx ends, and then what is still there.
@@ -40,6 +43,13 @@ func (d *daemon) run(ctx context.Context) error {
 	to := &sink{secrets: newRedactor(d.secrets), store: store, sender: d.sender, log: d.log,
 		console: &consoles{path: d.console, level: d.level}, unstored: map[string]int{}}
 	if d.sender != nil {
+		unsent, err := resume(d.sender, d.store)
+		if err != nil {
+			d.log.Warn("the collector may not get what an earlier log daemon left", "err", err)
+		}
+		for _, m := range unsent {
+			d.sender.Send(m)
+		}
 		sending, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		ended := make(chan struct{})
 		go func() { defer close(ended); d.sender.Run(sending) }()

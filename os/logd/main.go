@@ -5,8 +5,9 @@
 // shows those of some units on the consoles.
 //
 // If the daemon crashes, nothing is lost that is still in the FIFOs or in the
-// kernel's log: the next one goes on there. Lost are a line that was half read,
-// the lines of one read at most, and what waited for the collector.
+// kernel's log: the next one goes on there, and sends again what the collector may
+// not have got, as far as it is still kept. Lost is what was read but not stored:
+// the lines of one read of each unit, and a line that was half read.
 //
 // Secrets of the kernel command line are replaced by "***" before a line goes
 // anywhere.

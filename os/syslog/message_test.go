@@ -126,7 +126,7 @@ func TestQueue(t *testing.T) {
 	expect("0", "1", "2", "3", "4")
 	q.rewind()
 	first := true
-	if q.next(); q.confirm(func(*item) bool { defer func() { first = false }(); return first }) != 1 {
+	if q.next(); len(q.confirm(func(*item) bool { defer func() { first = false }(); return first })) != 1 {
 		t.Error("what was sent can not be confirmed")
 	}
 	expect("1", "2", "3", "4")
@@ -138,7 +138,7 @@ func TestQueue(t *testing.T) {
 	q.rewind()
 	q.limit = 2 << 10
 	expect("messages lost here: 1, since more than 2 KiB waited for the collector", "2", "3", "4", "5", "6")
-	if q.confirm(func(*item) bool { return true }) != 6 {
+	if len(q.confirm(func(*item) bool { return true })) != 6 {
 		t.Error("not everything is confirmed")
 	}
 	if unsent, sent := q.waiting(); unsent != 0 || sent != 0 || q.size != 0 {

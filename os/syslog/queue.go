@@ -95,21 +95,19 @@ func (q *queue) next() *item {
 	return q.items[q.sent-1]
 }
 
-// confirm forgets the first sent messages, as long as arrived says so, and gives
-// how many.
-func (q *queue) confirm(arrived func(*item) bool) int {
+// confirm takes out the first sent messages, as long as arrived says so.
+func (q *queue) confirm(arrived func(*item) bool) []*item {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	n := 0
+	var confirmed []*item
 	for q.sent > 0 && arrived(q.items[0]) {
-		q.pop()
+		confirmed = append(confirmed, q.pop())
 		q.sent--
-		n++
 	}
 	if q.sent == 0 {
 		q.gone = 0
 	}
-	return n
+	return confirmed
 }
 
 // rewind takes all messages as not sent.

@@ -33,6 +33,9 @@ func (c Collector) address() string { return net.JoinHostPort(c.Host, strconv.It
 
 // Sender sends messages to one collector.
 type Sender struct {
+	// Arrived, unless it is nil, is told each message that needs not be sent again.
+	Arrived func(Message)
+
 	to       Collector
 	hostname func() string
 	log      *slog.Logger
@@ -99,7 +102,13 @@ func (s *Sender) Run(ctx context.Context) {
 
 // arrived forgets messages that have arrived.
 func (s *Sender) arrived(arrived func(*item) bool) {
-	if s.queue.confirm(arrived) > 0 && s.down {
+	confirmed := s.queue.confirm(arrived)
+	for _, i := range confirmed {
+		if s.Arrived != nil && i.lost == 0 {
+			s.Arrived(i.Message)
+		}
+	}
+	if len(confirmed) > 0 && s.down {
 		s.log.Info("the syslog collector can be reached")
 		s.down = false
 	}

@@ -118,6 +118,8 @@ func TestUDP(t *testing.T) {
 	address := collector.LocalAddr()
 	collector.Close()
 	s, log := newSender(t, UDP, address, "")
+	arrived := make(chan string, 300)
+	s.Arrived = func(m Message) { arrived <- m.Text }
 	s.numbered(0, 300)
 	log.wait(t, "can not be reached")
 
@@ -127,6 +129,11 @@ func TestUDP(t *testing.T) {
 		t.Error(err)
 	}
 	log.wait(t, "can be reached ")
+	for i := range 300 {
+		if got := <-arrived; got != fmt.Sprint(i) {
+			t.Errorf("%s arrived, want %d", got, i)
+		}
+	}
 	collector.Close()
 	s.numbered(300, 310)
 

@@ -7,12 +7,14 @@ import (
 
 	"github.com/ember-os/ember/os/stage"
 	"github.com/ember-os/ember/os/vm"
+	"github.com/ember-os/ember/os/vm/lab"
 	"github.com/ember-os/ember/os/vm/vmtest"
 	"github.com/ember-os/ember/tools/toolroot"
 )
 
 func TestMain(m *testing.M) {
 	toolroot.Init()
+	lab.Init()
 	m.Run()
 }
 

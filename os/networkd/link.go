@@ -18,6 +18,7 @@ type link struct {
 	info
 	assignment
 	driver   string
+	speed    int // 0 if it is not known
 	mtu0     int // before anyone changed it
 	mtuTried int
 
@@ -173,10 +174,10 @@ func (d *daemon) setCarrier(l *link, up bool) {
 		return
 	}
 	if up {
-		l.gained, l.lost = time.Now(), time.Time{}
+		l.gained, l.lost, l.speed = time.Now(), time.Time{}, d.speed(l.name)
 		d.Log.Info("carrier", "link", l.name)
 	} else {
-		l.gained, l.lost = time.Time{}, time.Now()
+		l.gained, l.lost, l.speed = time.Time{}, time.Now(), 0
 		l.asked = false
 		l.setMode(dhcp6.Off)
 		d.Log.Warn("no carrier", "link", l.name)

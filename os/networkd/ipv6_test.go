@@ -14,7 +14,6 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv6"
 	"github.com/insomniacslk/dhcp/dhcpv6/server6"
 	"github.com/vishvananda/netlink"
-	"golang.org/x/net/icmp"
 	"golang.org/x/net/ipv6"
 )
 
@@ -41,9 +40,9 @@ func advertisement(t *testing.T, flags, lifetime string, options ...string) []by
 // gives a function that has it advertise something else.
 func (l *lab) route6(name string, first []byte) func([]byte) {
 	l.Helper()
-	var conn *icmp.PacketConn
+	var conn net.PacketConn
 	l.out(func() (err error) {
-		conn, err = icmp.ListenPacket("ip6:ipv6-icmp", "fe80::1%far-"+name)
+		conn, err = net.ListenPacket("ip6:ipv6-icmp", "fe80::1%far-"+name)
 		return err
 	})
 	l.Cleanup(func() { conn.Close() })
@@ -53,7 +52,7 @@ func (l *lab) route6(name string, first []byte) func([]byte) {
 		often := time.NewTicker(200 * time.Millisecond)
 		defer often.Stop()
 		for b := first; ; {
-			if _, err := conn.IPv6PacketConn().WriteTo(b, &ipv6.ControlMessage{HopLimit: 255}, everyone); err != nil {
+			if _, err := ipv6.NewPacketConn(conn).WriteTo(b, &ipv6.ControlMessage{HopLimit: 255}, everyone); err != nil {
 				l.Log("advertising: ", err)
 			}
 			select {

@@ -22,6 +22,7 @@ type link struct {
 	mtu0     int // before anyone changed it
 	mtuTried int
 
+	rising   bool               // it is being brought up
 	cancel   context.CancelFunc // ends its clients
 	done     sync.WaitGroup
 	carriers chan bool       // to the DHCPv4 client

@@ -95,10 +95,7 @@ func (d *daemon) readLinks(ctx context.Context) {
 		l.info, l.preference = i, a.preference
 		if l.role != ignored && !l.up {
 			d.forgetRoutes(l)
-			if err := d.bringUp(l); err != nil {
-				d.Log.Error("bringing up a link", "link", l.name, "err", err)
-				d.retryLook(ctx)
-			}
+			d.bringUp(ctx, l)
 		}
 		d.setCarrier(l, i.carrier)
 		if l.role == configured && l.carrier && l.local6 && !l.asked && d.routers != nil {

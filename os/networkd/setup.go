@@ -46,8 +46,23 @@ func (d *daemon) begin(ctx context.Context, l *link) {
 	}
 }
 
-func (d *daemon) bringUp(l *link) error {
-	return netlink.LinkSetUp(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: l.index}})
+// bringUp has a link brought up, which takes some drivers seconds.
+func (d *daemon) bringUp(ctx context.Context, l *link) {
+	if l.rising {
+		return
+	}
+	l.rising = true
+	self := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: l.index}}
+	go func() {
+		err := netlink.LinkSetUp(self)
+		d.post(ctx, func() {
+			l.rising = false
+			if err != nil {
+				d.Log.Error("bringing up a link", "link", l.name, "err", err)
+				d.retryLook(ctx)
+			}
+		})
+	}()
 }
 
 // setMTU gives a link the MTU of its lease, else the one it came with.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ember-os/ember/os/cmdline"
 	"github.com/ember-os/ember/os/netstate"
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/insomniacslk/dhcp/dhcpv6"
@@ -175,4 +176,23 @@ func (l *lab) serve6(name string, with ...dhcpv6.Modifier) {
 		l.Cleanup(func() { s.Close() })
 		return nil
 	})
+}
+
+func TestStaticIPv6(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "2001:db8::1/64")
+	link, err := netlink.LinkByName("eth0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.run(Config{IPAM: &cmdline.IPAM{
+		MAC: link.Attrs().HardwareAddr, Address: netip.MustParsePrefix("2001:db8::9/64"), Gateway: netip.MustParseAddr("2001:db8::1"),
+	}})
+	if got, want := l.told("READY"), "READY=1\nSTATUS=link=eth0 address=2001:db8::9/64 gateway=2001:db8::1 by=static"; got != want {
+		t.Errorf("told %q, want %q", got, want)
+	}
+	l.wantRoutes(netlink.FAMILY_V6, "2001:db8::/64 dev eth0", "default via 2001:db8::1 dev eth0")
 }

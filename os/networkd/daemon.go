@@ -199,7 +199,7 @@ func (d *daemon) settle(now time.Time) {
 	} else if d.noCarrier.IsZero() {
 		d.noCarrier = now
 	}
-	if d.settled {
+	if d.search.Deadline {
 		return
 	}
 	end := d.search.Begun.Add(d.waits.deadline)

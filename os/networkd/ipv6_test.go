@@ -9,12 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ember-os/ember/os/cmdline"
 	"github.com/ember-os/ember/os/netstate"
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/insomniacslk/dhcp/dhcpv6"
 	"github.com/insomniacslk/dhcp/dhcpv6/server6"
 	"github.com/vishvananda/netlink"
-	"golang.org/x/net/icmp"
 	"golang.org/x/net/ipv6"
 )
 
@@ -41,9 +41,9 @@ func advertisement(t *testing.T, flags, lifetime string, options ...string) []by
 // gives a function that has it advertise something else.
 func (l *lab) route6(name string, first []byte) func([]byte) {
 	l.Helper()
-	var conn *icmp.PacketConn
+	var conn net.PacketConn
 	l.out(func() (err error) {
-		conn, err = icmp.ListenPacket("ip6:ipv6-icmp", "fe80::1%far-"+name)
+		conn, err = net.ListenPacket("ip6:ipv6-icmp", "fe80::1%far-"+name)
 		return err
 	})
 	l.Cleanup(func() { conn.Close() })
@@ -53,7 +53,7 @@ func (l *lab) route6(name string, first []byte) func([]byte) {
 		often := time.NewTicker(200 * time.Millisecond)
 		defer often.Stop()
 		for b := first; ; {
-			if _, err := conn.IPv6PacketConn().WriteTo(b, &ipv6.ControlMessage{HopLimit: 255}, everyone); err != nil {
+			if _, err := ipv6.NewPacketConn(conn).WriteTo(b, &ipv6.ControlMessage{HopLimit: 255}, everyone); err != nil {
 				l.Log("advertising: ", err)
 			}
 			select {
@@ -176,4 +176,23 @@ func (l *lab) serve6(name string, with ...dhcpv6.Modifier) {
 		l.Cleanup(func() { s.Close() })
 		return nil
 	})
+}
+
+func TestStaticIPv6(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "2001:db8::1/64")
+	link, err := netlink.LinkByName("eth0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.run(Config{IPAM: &cmdline.IPAM{
+		MAC: link.Attrs().HardwareAddr, Address: netip.MustParsePrefix("2001:db8::9/64"), Gateway: netip.MustParseAddr("2001:db8::1"),
+	}})
+	if got, want := l.told("READY"), "READY=1\nSTATUS=link=eth0 address=2001:db8::9/64 gateway=2001:db8::1 by=static"; got != want {
+		t.Errorf("told %q, want %q", got, want)
+	}
+	l.wantRoutes(netlink.FAMILY_V6, "2001:db8::/64 dev eth0", "default via 2001:db8::1 dev eth0")
 }

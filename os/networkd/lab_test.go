@@ -1,6 +1,7 @@
 package networkd
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -179,24 +181,27 @@ func grant(server, address string, options ...dhcpv4.Option) answer {
 
 func router4(address string) dhcpv4.Option { return dhcpv4.OptRouter(net.ParseIP(address)) }
 
-// run runs the daemon until the test ends.
-func (l *lab) run(c Config) {
+// run runs the daemon until the test ends or the function that it gives is called.
+func (l *lab) run(c Config) (stop func()) {
 	l.Helper()
-	l.runWith(c, waits{time.Second, time.Hour, time.Second, 100 * time.Millisecond})
+	return l.runWith(c, waits{time.Second, time.Hour, time.Second, 100 * time.Millisecond})
 }
 
-func (l *lab) runWith(c Config, w waits) {
+func (l *lab) runWith(c Config, w waits) (stop func()) {
 	c.Root, c.Log = l.root, logline.New(l.Output(), slog.LevelDebug)
 	c.Physical = func(k netlink.Link) bool { return k.Type() == "veth" }
 	c.Notify = func(s string) { l.notes <- s }
 	ended := make(chan error)
-	ctx := l.Context()
+	ctx, cancel := context.WithCancel(l.Context())
 	go func() { ended <- c.run(ctx, w) }()
-	l.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
+		cancel()
 		if err := <-ended; err != nil {
 			l.Error(err)
 		}
 	})
+	l.Cleanup(stop)
+	return stop
 }
 
 // told waits until the daemon tells something with a part in it.

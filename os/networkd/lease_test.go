@@ -108,3 +108,36 @@ func TestRenewal(t *testing.T) {
 		t.Errorf("the link has %v, %v", has, err)
 	}
 }
+
+// TestSuccessor has a second daemon go on where the first one ended, with another
+// address.
+func TestSuccessor(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "10.0.0.1/24")
+	give := make(chan answer, 1)
+	give <- grant("10.0.0.1", "10.0.0.7/24", router4("10.0.0.1"))
+	l.serve("eth0", func(m *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
+		f := <-give
+		give <- f
+		return f(m)
+	})
+	stop := l.run(Config{})
+	l.told("READY=1\nSTATUS=link=eth0 address=10.0.0.7/24")
+	stop()
+	l.wantRoutes(netlink.FAMILY_V4, "10.0.0.0/24 dev eth0", "default via 10.0.0.1 dev eth0")
+	<-give
+	give <- grant("10.0.0.1", "10.0.1.8/24", router4("10.0.1.1"))
+	l.run(Config{})
+	l.told("READY=1\nSTATUS=link=eth0 address=10.0.1.8/24")
+	l.wantRoutes(netlink.FAMILY_V4, "10.0.1.0/24 dev eth0", "default via 10.0.1.1 dev eth0")
+	link, err := netlink.LinkByName("eth0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if has, err := netlink.AddrList(link, netlink.FAMILY_V4); err != nil || len(has) != 1 {
+		t.Errorf("the link has %v, %v", has, err)
+	}
+}

@@ -18,9 +18,11 @@ type link struct {
 	info
 	assignment
 	driver   string
+	speed    int // 0 if it is not known
 	mtu0     int // before anyone changed it
 	mtuTried int
 
+	rising   bool               // it is being brought up
 	cancel   context.CancelFunc // ends its clients
 	done     sync.WaitGroup
 	carriers chan bool       // to the DHCPv4 client
@@ -173,10 +175,10 @@ func (d *daemon) setCarrier(l *link, up bool) {
 		return
 	}
 	if up {
-		l.gained, l.lost = time.Now(), time.Time{}
+		l.gained, l.lost, l.speed = time.Now(), time.Time{}, d.speed(l.name)
 		d.Log.Info("carrier", "link", l.name)
 	} else {
-		l.gained, l.lost = time.Time{}, time.Now()
+		l.gained, l.lost, l.speed = time.Time{}, time.Now(), 0
 		l.asked = false
 		l.setMode(dhcp6.Off)
 		d.Log.Warn("no carrier", "link", l.name)

@@ -2,10 +2,13 @@ package networkd
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -24,19 +27,14 @@ func (d *daemon) watch(ctx context.Context) {
 	}
 }
 
-// settleTime is for changes that come in groups, as when containers are started.
-const settleTime = 20 * time.Millisecond
-
 func (d *daemon) watchOnce(ctx context.Context) error {
 	done := make(chan struct{})
 	defer close(done)
-	var lost error
-	failed := func(err error) { lost = err }
 	links, addresses := make(chan netlink.LinkUpdate), make(chan netlink.AddrUpdate)
-	if err := netlink.LinkSubscribeWithOptions(links, done, netlink.LinkSubscribeOptions{ErrorCallback: failed}); err != nil {
+	if err := netlink.LinkSubscribe(links, done); err != nil {
 		return err
 	}
-	if err := netlink.AddrSubscribeWithOptions(addresses, done, netlink.AddrSubscribeOptions{}); err != nil {
+	if err := netlink.AddrSubscribe(addresses, done); err != nil {
 		return err
 	}
 	defer func() { // they may be about to send
@@ -61,7 +59,7 @@ func (d *daemon) watchOnce(ctx context.Context) error {
 		case _, ok = <-addresses:
 		}
 	}
-	return lost
+	return errors.New("messages of the kernel got lost")
 }
 
 // readLinks reads all links and gives them their roles.
@@ -97,10 +95,7 @@ func (d *daemon) readLinks(ctx context.Context) {
 		l.info, l.preference = i, a.preference
 		if l.role != ignored && !l.up {
 			d.forgetRoutes(l)
-			if err := d.bringUp(l); err != nil {
-				d.Log.Error("bringing up a link", "link", l.name, "err", err)
-				d.retryLook(ctx)
-			}
+			d.bringUp(ctx, l)
 		}
 		d.setCarrier(l, i.carrier)
 		if l.role == configured && l.carrier && l.local6 && !l.asked && d.routers != nil {
@@ -168,6 +163,19 @@ func (d *daemon) infos() ([]info, error) {
 		all = append(all, i)
 	}
 	return all, nil
+}
+
+// speed is what the link has negotiated, in Mbit/s, 0 if that is not known.
+func (d *daemon) speed(name string) int {
+	text, err := os.ReadFile(filepath.Join(d.Root, "sys/class/net", name, "speed"))
+	if err != nil {
+		return 0
+	}
+	speed, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return 0
+	}
+	return max(speed, 0) // -1 stands for unknown
 }
 
 // driver is the name of a link's driver, "" for a link without hardware.

@@ -35,6 +35,12 @@ func (i *info) hardware() net.HardwareAddr {
 	return i.mac
 }
 
+// isCalled tells whether a name, or a MAC address, is that of the link.
+func (i *info) isCalled(name string) bool {
+	mac, err := net.ParseMAC(name)
+	return name == i.name || err == nil && bytes.Equal(mac, i.hardware())
+}
+
 // role is what a link is for.
 type role int
 
@@ -132,8 +138,7 @@ func (c *Config) bondOf(l info) string {
 	}
 	for _, b := range c.Bonds {
 		for _, m := range b.Members {
-			mac, err := net.ParseMAC(m)
-			if m == l.name || err == nil && bytes.Equal(mac, l.hardware()) {
+			if l.isCalled(m) {
 				return b.Name
 			}
 		}

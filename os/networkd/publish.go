@@ -3,6 +3,7 @@ package networkd
 import (
 	"cmp"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/netip"
 	"path/filepath"
@@ -58,13 +59,13 @@ func (d *daemon) publish(online bool) {
 	if d.chosen != "" {
 		errs = append(errs, d.etc.WriteResolv(s.Search, s.DNS))
 	}
-	errs = append(errs, s.Write(filepath.Join(d.Root, netstate.Path)))
-	for _, err := range errs {
-		if err != nil {
-			d.Log.Error("telling of the network", "err", err)
-			d.at(time.Now().Add(retry))
-			return // and once more, all of it
-		}
+	if err := errors.Join(errs...); err != nil {
+		d.Log.Error("telling of the network", "err", err)
+	}
+	if err := s.Write(filepath.Join(d.Root, netstate.Path)); err != nil {
+		d.Log.Error("telling of the network", "err", err)
+		d.at(time.Now().Add(retry))
+		return
 	}
 	wasSettled := d.shown.Settled
 	d.shown = s
@@ -152,12 +153,15 @@ func (d *daemon) hostname() string {
 	} else if links := d.sortedLinks(); mac == nil && len(links) > 0 {
 		mac = links[0].hardware()
 	}
+	if mac == nil {
+		return "ember"
+	}
 	return "ember-" + hex.EncodeToString(mac[max(0, len(mac)-3):])
 }
 
 func (d *daemon) netstateLink(l *link) netstate.Link {
 	n := netstate.Link{
-		Name: l.name, MAC: l.hardware().String(), Driver: l.driver, Carrier: l.carrier, MTU: l.mtu, Note: d.note(l),
+		Name: l.name, MAC: l.hardware().String(), Driver: l.driver, Carrier: l.carrier, SpeedMbit: l.speed, MTU: l.mtu, Note: d.note(l),
 	}
 	if l.kind == "bond" || l.kind == "vlan" {
 		n.Kind = l.kind

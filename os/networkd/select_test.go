@@ -52,6 +52,55 @@ func TestRouteLess(t *testing.T) {
 	}
 }
 
+// TestDeadline takes what there is when the time is over, and better when it comes.
+func TestDeadline(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "10.1.0.1/24")
+	l.serve("eth0", grant("10.1.0.1", "10.1.0.7/24"))
+	l.runWith(Config{}, waits{carrier: time.Hour, deadline: time.Second, hold: time.Second})
+	if got, want := l.told("READY"), "READY=1\nSTATUS=link=eth0 address=10.1.0.7/24 gateway=none by=dhcp4"; got != want {
+		t.Errorf("told %q, want %q", got, want)
+	}
+	if s := l.state(); s.Online || !s.Settled {
+		t.Errorf("the state is %+v", s)
+	}
+	l.cable("eth1", "10.0.0.1/24")
+	l.serve("eth1", grant("10.0.0.1", "10.0.0.7/24", router4("10.0.0.1")))
+	l.told("link=eth1 address=10.0.0.7/24 gateway=10.0.0.1 by=dhcp4")
+}
+
+// TestGone takes the chosen card out of the machine, and puts in another.
+func TestGone(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "10.0.0.1/24")
+	l.serve("eth0", grant("10.0.0.1", "10.0.0.7/24", router4("10.0.0.1")))
+	l.run(Config{})
+	l.told("READY=1\nSTATUS=link=eth0 ")
+	link, err := netlink.LinkByName("eth0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := netlink.LinkDel(link); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := l.told("link=none"), "STATUS=link=none why=\"no network card that was asked for\""; got != want {
+		t.Errorf("told %q, want %q", got, want)
+	}
+	l.cable("eth0", "10.0.1.1/24")
+	l.serve("eth0", grant("10.0.1.1", "10.0.1.7/24", router4("10.0.1.1")))
+	l.told("link=eth0 address=10.0.1.7/24")
+	if err := netlink.LinkSetDown(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: "eth0"}}); err != nil {
+		t.Fatal(err)
+	}
+	l.wantRoutes(netlink.FAMILY_V4, "10.0.1.0/24 dev eth0", "default via 10.0.1.1 dev eth0")
+}
+
 // TestTakeover cuts the cable of the chosen link, and gives it back.
 func TestTakeover(t *testing.T) {
 	if !inside(t) {

@@ -46,8 +46,23 @@ func (d *daemon) begin(ctx context.Context, l *link) {
 	}
 }
 
-func (d *daemon) bringUp(l *link) error {
-	return netlink.LinkSetUp(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: l.index}})
+// bringUp has a link brought up, which takes some drivers seconds.
+func (d *daemon) bringUp(ctx context.Context, l *link) {
+	if l.rising {
+		return
+	}
+	l.rising = true
+	self := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: l.index}}
+	go func() {
+		err := netlink.LinkSetUp(self)
+		d.post(ctx, func() {
+			l.rising = false
+			if err != nil {
+				d.Log.Error("bringing up a link", "link", l.name, "err", err)
+				d.retryLook(ctx)
+			}
+		})
+	}()
 }
 
 // setMTU gives a link the MTU of its lease, else the one it came with.
@@ -72,17 +87,39 @@ func (d *daemon) sysctl6(link, name, value string) {
 	}
 }
 
-// makeBonds makes the bonds, whose members follow as they appear.
+// makeBonds makes the bonds, whose members follow as they appear. Without a bond
+// its members are links like others.
 func (d *daemon) makeBonds() {
-	for _, b := range d.Bonds {
+	d.Bonds = slices.DeleteFunc(slices.Clone(d.Bonds), func(b cmdline.Bond) bool {
 		bond, err := newBond(b)
 		if err == nil {
-			err = netlink.LinkAdd(bond)
+			err = makeBond(bond)
 		}
-		if err != nil && !errors.Is(err, unix.EEXIST) {
+		if err != nil {
 			d.Log.Error("making a bond", "bond", b.Name, "err", err)
 		}
+		return err != nil
+	})
+}
+
+// makeBond keeps the bond of an earlier daemon, which may have members, but not
+// the one that the kernel makes by itself, which has another mode.
+func makeBond(bond *netlink.Bond) error {
+	err := netlink.LinkAdd(bond)
+	if !errors.Is(err, unix.EEXIST) {
+		return err
 	}
+	old, err := netlink.LinkByName(bond.Name)
+	if err != nil {
+		return err
+	}
+	if o, ok := old.(*netlink.Bond); ok && o.Mode == bond.Mode {
+		return nil
+	}
+	if err := netlink.LinkDel(old); err != nil {
+		return fmt.Errorf("removing the link that has its name: %w", err)
+	}
+	return netlink.LinkAdd(bond)
 }
 
 // enslave makes a link a member of its bond, for which it must be down.
@@ -101,10 +138,14 @@ func (d *daemon) enslave(l *link) error {
 	if err := netlink.LinkSetMasterByIndex(self, bond.Attrs().Index); err != nil {
 		return fmt.Errorf("making it a member of %s: %w", l.bond, err)
 	}
-	l.up = false
 	i := slices.IndexFunc(d.Bonds, func(b cmdline.Bond) bool { return b.Name == l.bond })
-	if primary := d.Bonds[i].Options["primary"]; primary == l.name {
-		return netlink.LinkModify(&netlink.Bond{LinkAttrs: netlink.LinkAttrs{Name: l.bond, Index: bond.Attrs().Index}, Primary: l.index})
+	if primary := d.Bonds[i].Options["primary"]; primary == "" || !l.isCalled(primary) {
+		return nil
+	}
+	change := netlink.NewLinkBond(netlink.LinkAttrs{Name: l.bond, Index: bond.Attrs().Index})
+	change.Primary = l.index
+	if err := netlink.LinkModify(change); err != nil {
+		return fmt.Errorf("making it the primary of %s: %w", l.bond, err)
 	}
 	return nil
 }

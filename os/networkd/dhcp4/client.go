@@ -32,6 +32,7 @@ const (
 	firstWait   = time.Second
 	longestWait = 64 * time.Second
 	renewWait   = 10 * time.Second
+	warning     = 5 // messages without an answer until the client says so
 	tries       = 4 // of a request, before the client looks for other servers
 )
 
@@ -189,6 +190,9 @@ func (c *Client) send() {
 	var err error
 	switch c.state {
 	case discovering:
+		if c.attempt == warning {
+			c.Log.Warn("no DHCP server answers so far")
+		}
 		err = c.Conn.Broadcast(c.discover(c.last).ToBytes())
 	case requesting:
 		err = c.Conn.Broadcast(c.accept(c.offer).ToBytes())

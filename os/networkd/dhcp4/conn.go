@@ -30,7 +30,7 @@ type socket struct {
 	buf    [64 << 10]byte
 }
 
-// Open gives the conn of a link, which must be up.
+// Open gives the conn of a link, which may be down for now.
 func Open(name string, index int) (Conn, error) {
 	raw, err := packet.Listen(&net.Interface{Index: index, Name: name}, packet.Datagram, unix.ETH_P_IP, &packet.Config{Filter: filter()})
 	if err != nil {

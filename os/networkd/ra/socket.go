@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 
-	"golang.org/x/net/icmp"
 	"golang.org/x/net/ipv6"
 )
 
@@ -18,11 +17,11 @@ type Socket struct{ conn *ipv6.PacketConn }
 
 // Listen opens the socket, which takes the privilege of raw sockets.
 func Listen() (*Socket, error) {
-	c, err := icmp.ListenPacket("ip6:ipv6-icmp", "::")
+	c, err := net.ListenPacket("ip6:ipv6-icmp", "::")
 	if err != nil {
 		return nil, fmt.Errorf("opening the socket for router advertisements: %w", err)
 	}
-	conn := c.IPv6PacketConn()
+	conn := ipv6.NewPacketConn(c)
 	var filter ipv6.ICMPFilter
 	filter.SetAll(true)
 	filter.Accept(ipv6.ICMPTypeRouterAdvertisement)

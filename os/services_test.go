@@ -29,7 +29,7 @@ func statuses(t *testing.T, m *vmtest.Machine) map[string]service.Status {
 	var all []service.Status
 	eventually(t, "the states of services", func() bool {
 		// In one piece of plain characters: the kernel may print something in between.
-		return json.Unmarshal([]byte(ask(t, m, `tr -d '\n' </run/ember/services.json`)), &all) == nil
+		return json.Unmarshal([]byte(ask(t, m, `tr -d '\n' </run/ember/services.json; echo`)), &all) == nil
 	})
 	byName := map[string]service.Status{}
 	for _, s := range all {

@@ -153,7 +153,7 @@ func (d *daemon) hostname() string {
 	} else if links := d.sortedLinks(); mac == nil && len(links) > 0 {
 		mac = links[0].hardware()
 	}
-	if mac == nil {
+	if len(mac) == 0 {
 		return "ember"
 	}
 	return "ember-" + hex.EncodeToString(mac[max(0, len(mac)-3):])

@@ -20,7 +20,7 @@ func lan(name, n string) lab.LAN {
 	return lab.LAN{
 		Name:  name,
 		Addrs: []netip.Prefix{netip.MustParsePrefix("10.0." + n + ".1/24")},
-		DHCP: strings.NewReplacer("N", n, "NAME", name).Replace(
+		DHCP: strings.NewReplacer("NAME", name, "N", n).Replace(
 			"dhcp-range=10.0.N.100,10.0.N.199,2m\ndhcp-option=tag:NAME,option:ntp-server,0.0.0.0"),
 	}
 }

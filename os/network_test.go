@@ -60,8 +60,21 @@ var ipv6Only = lab.LAN{
 		"dhcp-option=option6:dns-server,[fd00:6::1]",
 }
 
+// ipv6Managed is a network in which addresses come from a server only.
+var ipv6Managed = lab.LAN{
+	Name:  ipv6Only.Name,
+	Addrs: ipv6Only.Addrs,
+	DHCP: "enable-ra\ndhcp-range=::100,::1ff,constructor:six,64,2m\n" +
+		"dhcp-option=option6:dns-server,[fd00:6::1]",
+}
+
+func withoutNTP(l lab.LAN) lab.LAN {
+	l.DHCP, _, _ = strings.Cut(l.DHCP, "\n")
+	return l
+}
+
 // startLab starts a lab with DHCP, DNS and NTP.
-func startLab(t *testing.T, lans ...lab.LAN) *lab.Lab {
+func startLab(t testing.TB, lans ...lab.LAN) *lab.Lab {
 	t.Helper()
 	return lab.Start(t, lab.Config{
 		Root:    toolroot.Root{Marker: vmtest.File(t, "TEST_ROOT")},
@@ -153,6 +166,22 @@ func TestNetwork(t *testing.T) {
 			{"nslookup -type=aaaa registry.test | grep -c fd00:9::9", "1"},
 			{"ping -6 -c 1 -W 5 fd00:6::1 | grep -c ' 0% packet loss'", "1"},
 		},
+	}, {
+		name:  "DHCPv6",
+		lans:  []lab.LAN{ipv6Managed},
+		cards: cards{{"six", "01", ""}},
+		want:  map[string]string{"address": "fd00:6::1", "by": "dhcp6"},
+		checks: checks{
+			{resolver, "nameserver fd00:6::1"},
+			{"nslookup -type=aaaa registry.test | grep -c fd00:9::9", "1"},
+		},
+	}, {
+		name:   "NTPServer",
+		append: "ember.ntp=10.0.8.1",
+		lans:   []lab.LAN{withoutNTP(lan("boot", "8"))},
+		cards:  cards{{"boot", "01", ""}},
+		want:   map[string]string{"address": "10.0.8.1"},
+		checks: checks{{"grep -o '\"Source\": \"10.0.8.1\"' /run/ember/time.json | wc -l", "1"}},
 	}, {
 		name:   "Static",
 		append: "ipam=52-54-00-00-00-02::10.0.8.50:255.255.255.0:10.0.8.1:node50:10.0.8.1:rack.test,test:10.0.8.1",

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/ember-os/ember/os/cmdline"
+	"github.com/ember-os/ember/os/output"
 	"github.com/ember-os/ember/os/power"
 	"github.com/ember-os/ember/os/reaper"
 	"github.com/ember-os/ember/os/rootfs"
@@ -32,6 +33,7 @@ import (
 type system struct {
 	steps    []step
 	devices  string        // the directory: /dev
+	output   string        // the directory of the ways to the log: output.Dir
 	delay    time.Duration // before a reboot that nobody asked for, in whole seconds
 	voice    voice
 	log      *slog.Logger
@@ -50,7 +52,7 @@ type system struct {
 const delay = 10 * time.Second
 
 func newSystem(steps []step) *system {
-	s := &system{steps: steps, devices: "/dev", delay: delay, reaper: reaper.New(), requests: make(chan power.Request)}
+	s := &system{steps: steps, devices: "/dev", output: output.Dir, delay: delay, reaper: reaper.New(), requests: make(chan power.Request)}
 	s.log = s.voice.log()
 	return s
 }

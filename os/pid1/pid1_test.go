@@ -26,7 +26,7 @@ func testSystem(t *testing.T, steps ...step) (s *system, console func() []stage.
 	t.Helper()
 	s = newSystem(steps)
 	s.delay = time.Second
-	s.devices = t.TempDir()
+	s.devices, s.output = t.TempDir(), t.TempDir()
 	file := filepath.Join(s.devices, "console")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -164,7 +164,7 @@ func TestRequestDuringDelay(t *testing.T) {
 func TestStop(t *testing.T) {
 	if end := os.Getenv("END"); end != "" {
 		s := newSystem(nil)
-		s.devices = t.TempDir()
+		s.devices, s.output = t.TempDir(), t.TempDir()
 		s.openConsoles(nil)
 		s.spawn(func() { s.reaper.Run(t.Context()) })
 		if _, err := s.reaper.Start("/proc/self/exe", []string{"child"}, &syscall.ProcAttr{}); err != nil {
@@ -195,10 +195,14 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// TestMain is also a child that does nothing but wait for its end.
+// TestMain is also a child that does nothing but wait for its end, and the program
+// that keeps the reason for it.
 func TestMain(m *testing.M) {
-	if os.Args[0] == "child" {
+	switch os.Args[0] {
+	case "child":
 		select {}
+	case "ember":
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }

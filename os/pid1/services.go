@@ -65,7 +65,7 @@ func (s *system) startServices(ctx context.Context) ([]stage.Field, error) {
 		Dir:     runDir,
 		Environ: append(environ, s.config.ProxyEnviron()...),
 		Output: func(name string, o unit.Output) (*os.File, error) {
-			return output.Open(output.Dir, name, o == unit.JournalConsole)
+			return output.Open(s.output, name, o == unit.JournalConsole)
 		},
 		OnReady: func(name, status string) {
 			if name, ok := stageOf[name]; ok {
@@ -143,7 +143,7 @@ func (s *system) startChild(stdout *os.File, args ...string) (*reaper.Process, e
 		return nil, err
 	}
 	defer null.Close()
-	log, err := output.Open(output.Dir, args[0], true)
+	log, err := output.Open(s.output, args[0], true)
 	if err != nil {
 		return nil, err
 	}

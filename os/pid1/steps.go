@@ -13,7 +13,6 @@ import (
 	"github.com/ember-os/ember/os/console"
 	"github.com/ember-os/ember/os/manifest"
 	"github.com/ember-os/ember/os/mounts"
-	"github.com/ember-os/ember/os/output"
 	"github.com/ember-os/ember/os/power"
 	"github.com/ember-os/ember/os/rootfs"
 	"github.com/ember-os/ember/os/shell"
@@ -128,7 +127,7 @@ func (s *system) mountSystem(context.Context) ([]stage.Field, error) {
 		return nil, err
 	}
 	s.warn("going on without a link", mounts.LinkAll("/", mounts.Links)...)
-	s.warn("init's own lines are not in the log", s.voice.journal.Open(output.Dir))
+	s.warn("init's own lines are not in the log", s.voice.journal.Open(s.output))
 	s.spawn(func() {
 		s.warn("services cannot write on the consoles", s.voice.console.Relay(context.Background(), console.RelayPath))
 	})

@@ -65,7 +65,9 @@ type Address struct {
 	Gateway netip.Addr   `json:",omitzero"`
 	Source  Source
 	Server  netip.Addr `json:",omitzero"` // the DHCP server
-	Expires time.Time  `json:",omitzero"` // never if zero
+	// Expires is when the lease ends, since kernel start, for the clock may yet be
+	// set; never if 0.
+	Expires time.Duration `json:",omitzero"`
 }
 
 // Read reads the file at path. Before the daemon has written it the state is zero.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ember-os/ember/os/netstate"
+	"github.com/ember-os/ember/os/stage"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -66,7 +67,7 @@ func (d *daemon) setAddresses(l *link, now time.Time) {
 		}
 	}
 	for _, a := range want {
-		errs = append(errs, netlink.AddrReplace(target, netlinkAddress(a, now)))
+		errs = append(errs, netlink.AddrReplace(target, netlinkAddress(a)))
 	}
 	if err := errors.Join(errs...); err != nil {
 		d.Log.Error("setting addresses", "link", l.name, "err", err)
@@ -85,10 +86,10 @@ func ignore(err, harmless error) error {
 }
 
 // netlinkAddress leaves the route to the network to us, who know its metric.
-func netlinkAddress(a netstate.Address, now time.Time) *netlink.Addr {
+func netlinkAddress(a netstate.Address) *netlink.Addr {
 	n := &netlink.Addr{IPNet: ipNet(a.Prefix), Flags: unix.IFA_F_NOPREFIXROUTE}
-	if !a.Expires.IsZero() {
-		left := int(math.Ceil(a.Expires.Sub(now).Seconds()))
+	if a.Expires != 0 {
+		left := int(math.Ceil((a.Expires - stage.Now()).Seconds()))
 		n.ValidLft, n.PreferedLft = max(left, 1), max(left, 1)
 	}
 	return n

@@ -11,6 +11,7 @@ import (
 	"github.com/ember-os/ember/os/networkd/dhcp4"
 	"github.com/ember-os/ember/os/networkd/dhcp6"
 	"github.com/ember-os/ember/os/networkd/ra"
+	"github.com/ember-os/ember/os/stage"
 )
 
 // link is a link that has a role.
@@ -29,10 +30,10 @@ type link struct {
 	modes    chan dhcp6.Mode // to the DHCPv6 client
 
 	lease    *dhcp4.Lease       // nil for none
-	expires  time.Time          // of the lease; zero for never
+	expires  time.Duration      // when the lease ends, since kernel start; 0 for never
 	given    []netstate.Address // that we gave it
 	lease6   *dhcp6.Lease
-	expires6 time.Time
+	expires6 time.Duration
 	routers  map[netip.Addr]router
 	asked    bool // for router advertisements
 
@@ -127,7 +128,7 @@ func pause(ctx context.Context, t time.Duration) {
 }
 
 func (d *daemon) setLease(l *link, lease *dhcp4.Lease) {
-	l.expires = time.Time{}
+	l.expires = 0
 	if lease == nil {
 		if l.lease != nil {
 			d.Log.Warn("no lease any more", "link", l.name, "address", l.lease.Address)
@@ -138,7 +139,7 @@ func (d *daemon) setLease(l *link, lease *dhcp4.Lease) {
 	lifetime := "ever"
 	if lease.Duration > 0 {
 		lifetime = lease.Duration.String()
-		l.expires = time.Now().Add(lease.Duration)
+		l.expires = stage.Now() + lease.Duration
 	}
 	if l.lease == nil || l.lease.Address != lease.Address {
 		d.Log.Info("lease", "link", l.name, "address", lease.Address, "server", lease.Server, "for", lifetime)
@@ -148,7 +149,7 @@ func (d *daemon) setLease(l *link, lease *dhcp4.Lease) {
 
 func (d *daemon) setLease6(l *link, lease *dhcp6.Lease) {
 	old := l.lease6
-	l.lease6, l.expires6 = lease, time.Time{}
+	l.lease6, l.expires6 = lease, 0
 	switch {
 	case lease == nil:
 		d.Log.Warn("no IPv6 lease any more", "link", l.name, "address", old.Address)
@@ -157,7 +158,7 @@ func (d *daemon) setLease6(l *link, lease *dhcp6.Lease) {
 		d.Log.Info("lease", "link", l.name, "address", lease.Address, "for", lease.Duration)
 	}
 	if lease.Duration > 0 {
-		l.expires6 = time.Now().Add(lease.Duration)
+		l.expires6 = stage.Now() + lease.Duration
 	}
 }
 

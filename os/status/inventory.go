@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ember-os/ember/os/hardware"
 	"github.com/ember-os/ember/os/netstate"
@@ -87,7 +88,7 @@ func (b *block) disks(disks []hardware.Disk) {
 	}
 }
 
-func (b *block) links(nics []hardware.NIC, links []netstate.Link) {
+func (b *block) links(nics []hardware.NIC, links []netstate.Link, uptime time.Duration) {
 	if len(nics) == 0 {
 		b.row("nic", "none")
 	}
@@ -111,13 +112,13 @@ func (b *block) links(nics []hardware.NIC, links []netstate.Link) {
 			state = fmt.Sprint(n.SpeedMbit, " Mbit/s")
 		}
 		b.row("nic", n.Name+" "+n.MAC+" "+state, n.Driver, n.ID, prefixed("in ", l.Master), note(l, state))
-		b.addresses(l.Addresses)
+		b.addresses(l.Addresses, uptime)
 	}
 	b.row("nic", prefixed(fmt.Sprintf("%d without carrier: ", len(dark)), strings.Join(dark, " ")))
 	for _, l := range links {
 		if _, left := known[l.Name]; left {
 			b.row(cmp.Or(l.Kind, "link"), l.Name+" "+l.MAC, note(l, ""))
-			b.addresses(l.Addresses)
+			b.addresses(l.Addresses, uptime)
 		}
 	}
 }
@@ -130,7 +131,7 @@ func note(l netstate.Link, state string) string {
 	return l.Note
 }
 
-func (b *block) addresses(addresses []netstate.Address) {
+func (b *block) addresses(addresses []netstate.Address, uptime time.Duration) {
 	for _, a := range addresses {
 		from, until, gateway := "", "", ""
 		if a.Server.IsValid() {
@@ -139,8 +140,8 @@ func (b *block) addresses(addresses []netstate.Address) {
 		if a.Gateway.IsValid() {
 			gateway = "gateway " + a.Gateway.String()
 		}
-		if !a.Expires.IsZero() {
-			until = "until " + date(a.Expires)
+		if a.Expires != 0 {
+			until = "for " + (a.Expires - uptime).Round(time.Second).String()
 		}
 		b.row("", a.Prefix.String()+" by "+string(a.Source)+from, gateway, until)
 	}

@@ -28,7 +28,7 @@ func (r Report) Lines() []string {
 		b.row("tpm", h.TPM.Version, h.TPM.Driver)
 	}
 	b.disks(h.Disks)
-	b.links(h.NICs, r.Network.Links)
+	b.links(h.NICs, r.Network.Links, r.Uptime)
 	b.unclaimed(h.Unclaimed)
 	b.network(r.Network)
 	b.clock(r.Clock)

@@ -58,7 +58,7 @@ var rack = Report{
 			{Name: "eth0", Carrier: true},
 			{Name: "eth0.7", MAC: "e4:43:4b:00:00:02", Kind: "vlan", Carrier: true, Addresses: []netstate.Address{
 				{Prefix: netip.MustParsePrefix("10.0.0.7/24"), Gateway: netip.MustParseAddr("10.0.0.254"), Source: netstate.DHCP4,
-					Server: netip.MustParseAddr("10.0.0.1"), Expires: at.Add(time.Hour)},
+					Server: netip.MustParseAddr("10.0.0.1"), Expires: time.Hour},
 				{Prefix: netip.MustParsePrefix("2001:db8::7/64"), Source: netstate.SLAAC},
 			}},
 			{Name: "eth1", Note: "no carrier"},

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -50,7 +51,8 @@ type result struct {
 }
 
 // ask asks the servers, names or addresses, all at once: of a name, so many of its
-// addresses that about maxServers are asked. It gives the good answers, or an error.
+// addresses that about maxServers are asked. It gives the good answers, or an error:
+// errNobody if there are no such servers.
 func (c *client) ask(ctx context.Context, servers []string) ([]answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, roundTime)
 	defer cancel()
@@ -76,10 +78,21 @@ func (c *client) ask(ctx context.Context, servers []string) ([]answer, error) {
 		}
 		answers = append(answers, r.answer)
 	}
-	if answers == nil {
-		return nil, errors.Join(errs...)
+	if answers != nil {
+		return answers, nil
 	}
-	return answers, nil
+	err := errors.Join(errs...)
+	if !slices.ContainsFunc(errs, func(err error) bool { return !isUnknown(err) }) {
+		err = errNobody(err.Error())
+	}
+	return nil, err
+}
+
+// isUnknown tells that the name service has no server by that name, which another
+// question will not change.
+func isUnknown(err error) bool {
+	dns, ok := errors.AsType[*net.DNSError](err)
+	return ok && dns.IsNotFound
 }
 
 func (c *client) askServer(ctx context.Context, server string, count int, results chan<- result) {

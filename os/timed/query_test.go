@@ -3,6 +3,7 @@ package timed
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -14,7 +15,7 @@ func newClient(clock *fakeClock) *client {
 		if host == "pool.example" {
 			return []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1")}, nil
 		}
-		return nil, errors.New("no such host")
+		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: host == "nowhere.example"}
 	}}
 }
 
@@ -73,8 +74,12 @@ func TestAskMany(t *testing.T) {
 		t.Errorf("%+v, %v; want that of the one address that answers", answers, err)
 	}
 	_, err = c.ask(t.Context(), []string{"nowhere.example"})
-	if err == nil || err.Error() != "looking for nowhere.example: no such host" {
-		t.Error(err)
+	if _, nobody := errors.AsType[errNobody](err); !nobody || err.Error() != "looking for nowhere.example: lookup nowhere.example: no such host" {
+		t.Errorf("of a server that is not there: %v", err)
+	}
+	_, err = c.ask(t.Context(), []string{"nowhere.example", "elsewhere.example"})
+	if _, nobody := errors.AsType[errNobody](err); err == nil || nobody {
+		t.Errorf("of servers of which one may be there: %v", err)
 	}
 }
 

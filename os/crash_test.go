@@ -1,0 +1,67 @@
+package os_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/ember-os/ember/os/stage"
+	"github.com/ember-os/ember/os/vm"
+	"github.com/ember-os/ember/os/vm/vmtest"
+)
+
+// TestLastBoot ends a machine in several ways, and looks at what the next boot says.
+func TestLastBoot(t *testing.T) {
+	t.Parallel()
+	c := config(t)
+	c.Dir, c.UEFI, c.Append = t.TempDir(), true, "ember.debug=shell"
+	boot := func(want ...string) *vmtest.Machine {
+		t.Helper()
+		m := vmtest.Start(t, c)
+		await(m, stage.Ready)
+		for _, want := range want {
+			m.Line(func(line string) bool {
+				return strings.Contains(line, "ember: status:") && strings.Contains(line, want)
+			})
+		}
+		return m
+	}
+	end := func(m *vmtest.Machine, command string) {
+		t.Helper()
+		if err := m.Send(command + "\n"); err != nil {
+			t.Fatal(err)
+		}
+		if end := m.End(); end.Reason != vm.Reboot {
+			t.Fatalf("the machine ended by %s, want a reboot", end.Reason)
+		}
+	}
+	end(boot(), "reboot")
+	m := boot("reboot: SIGTERM")
+	if got := ask(t, m, "ember status | grep -c 'reboot: SIGTERM'"); got != "1" {
+		t.Errorf("%s lines of ember status tell the reason", got)
+	}
+	end(m, "echo c >/proc/sysrq-trigger")
+	m = boot("Panic", "sysrq triggered crash")
+	if got := ask(t, m, "ls /sys/fs/pstore | wc -l"); got != "0" {
+		t.Errorf("%s files are left of the crash", got)
+	}
+	end(m, "reboot")
+}
+
+// TestHang has a kernel that is told to stand still where it would reboot.
+func TestHang(t *testing.T) {
+	t.Parallel()
+	c := config(t)
+	c.Watchdog, c.Append = true, "ember.debug=shell panic=0"
+	m := vmtest.Start(t, c)
+	if line := await(m, stage.Watchdog); !strings.Contains(strings.ToLower(line.Get("device")), "6300esb") {
+		t.Fatalf("the watchdog is %v", line)
+	}
+	await(m, stage.Ready)
+	if err := m.Send("echo c >/proc/sysrq-trigger\n"); err != nil {
+		t.Fatal(err)
+	}
+	m.Line(func(line string) bool { return strings.Contains(line, "end Kernel panic") })
+	if end := m.End(); end.Reason != vm.Reboot {
+		t.Errorf("the machine ended by %s, want a reset by the watchdog", end.Reason)
+	}
+}

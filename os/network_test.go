@@ -349,9 +349,10 @@ func TestSyslog(t *testing.T) {
 		t.Run(transport, func(t *testing.T) {
 			t.Parallel()
 			const secret = "hunter2,with%comma"
+			const proxy = " HTTPS_PROXY=http://user:hunter2@proxy.example:3128"
 			l := startLab(t, lan("boot", "1"))
 			c := config(t)
-			c.Append = "ember.debug=shell registry_username=admin registry_password=" + secret + " syslog_host=10.0.1.1 ember.syslog=" + transport
+			c.Append = "ember.debug=shell registry_username=admin registry_password=" + secret + proxy + " syslog_host=10.0.1.1 ember.syslog=" + transport
 			c.Overlay = enabled(map[string]string{
 				"talker.service": "[Service]\nType=oneshot\nExecStart=sh -c 'echo \"<3>all is lost\"; echo plain; cat /proc/cmdline'\n",
 			}, vm.File{Path: "etc/ssl/ember.d/lab.pem", Data: string(l.CA())})

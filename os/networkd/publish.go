@@ -203,7 +203,7 @@ func (d *daemon) statusFields() string {
 	fields := "link=" + l.name
 	for _, a := range d.addresses(l) {
 		// the first with a gateway, else the first
-		if a.Gateway.IsValid() || l.rank != choose.Routed {
+		if a.Gateway.IsValid() || l.rank != choose.Routed || d.isLocal() {
 			return fields + " address=" + a.Prefix.String() + " gateway=" + gateway(a.Gateway) + " by=" + string(a.Source)
 		}
 	}

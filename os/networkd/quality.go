@@ -62,13 +62,16 @@ func (d *daemon) quality(l *link, now time.Time) choose.Quality {
 		}
 	}
 	switch {
-	case out4 || out6:
+	case out4 || out6 || (has4 || has6) && d.isLocal():
 		return choose.Routed
 	case has4 || has6:
 		return choose.RouteLess
 	}
 	return choose.Nothing
 }
+
+// isLocal tells that the machine is to have no way out, by ipam without a gateway.
+func (d *daemon) isLocal() bool { return d.IPAM != nil && !d.IPAM.Gateway.IsValid() }
 
 func (d *daemon) expireRouters(l *link, now time.Time) {
 	for address, r := range l.routers {

@@ -223,6 +223,28 @@ func TestNoCarrier(t *testing.T) {
 	l.told("link=eth1 ")
 }
 
+// TestStaticLocal: nobody waits for a way out that is not asked for.
+func TestStaticLocal(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "10.0.0.1/24")
+	link, err := netlink.LinkByName("eth0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.run(Config{IPAM: &cmdline.IPAM{
+		MAC: link.Attrs().HardwareAddr, Address: netip.MustParsePrefix("10.0.0.9/24"), DNS: []netip.Addr{netip.MustParseAddr("10.0.0.53")},
+	}})
+	if got, want := l.told("READY"), "READY=1\nSTATUS=link=eth0 address=10.0.0.9/24 gateway=none by=static"; got != want {
+		t.Errorf("told %q, want %q", got, want)
+	}
+	if s := l.state(); !s.Online || len(s.DNS) != 1 {
+		t.Errorf("the state is %+v", s)
+	}
+}
+
 func TestStatic(t *testing.T) {
 	if !inside(t) {
 		return

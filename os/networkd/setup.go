@@ -171,7 +171,6 @@ func newBond(b cmdline.Bond) (*netlink.Bond, error) {
 func setBondOption(bond *netlink.Bond, name, value string) error {
 	numbers := map[string]*int{
 		"miimon": &bond.Miimon, "updelay": &bond.UpDelay, "downdelay": &bond.DownDelay, "min_links": &bond.MinLinks,
-		"resend_igmp": &bond.ResendIgmp, "num_grat_arp": &bond.NumPeerNotif,
 	}
 	if field := numbers[name]; field != nil {
 		n, err := strconv.ParseUint(value, 10, 31)

@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	// networkLimit is the longest wait for the network's daemon, which has its own,
-	// shorter limit.
-	networkLimit = 20 * time.Second
+	// networkLimit is the longest wait for the network's daemon, which itself gives up
+	// after two minutes.
+	networkLimit = 3 * time.Minute
 	// firstLimit is how long the boot waits for an answer on a network that is there.
 	firstLimit = 5 * time.Second
 	firstPause = time.Second

@@ -1,5 +1,6 @@
 // Package cli is how our programs are called: their help, their errors and their
-// exit statuses. 0 is success, 1 a failure, 2 a call that makes no sense.
+// exit statuses. 0 is success, 1 a failure, 2 a call that makes no sense. An error is
+// marked as one where standard error is a log, see logline.Variable.
 package cli
 
 import (
@@ -11,6 +12,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/ember-os/ember/os/logline"
 )
 
 // The exit statuses.
@@ -68,7 +71,11 @@ func run(stdout, stderr io.Writer, name, usage string, args []string, commands [
 		fmt.Fprintf(stderr, "%s: %v\n%s", name, err, usage)
 		return misuse
 	default:
-		fmt.Fprintf(stderr, "%s: %v\n", name, err)
+		text := fmt.Sprintf("%s: %v", name, err)
+		if os.Getenv(logline.Variable) != "" {
+			text = logline.Line{Severity: logline.Error, Text: text}.String()
+		}
+		fmt.Fprintln(stderr, text)
 		return failure
 	}
 }

@@ -5,11 +5,23 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"io"
 	"strings"
 	"testing"
+
+	"github.com/ember-os/ember/os/logline"
 )
 
 const usage = "usage: tool ...\n"
+
+func TestRunInLog(t *testing.T) {
+	t.Setenv(logline.Variable, "1")
+	var stderr bytes.Buffer
+	fails := Command{Run: func(context.Context, []string) error { return errors.New("no paint") }}
+	if run(io.Discard, &stderr, "tool", usage, nil, []Command{fails}); stderr.String() != "<3>tool: no paint\n" {
+		t.Errorf("prints %q", &stderr)
+	}
+}
 
 func TestRun(t *testing.T) {
 	var color string

@@ -13,6 +13,10 @@ import (
 	"sync"
 )
 
+// Variable is the environment variable, set to 1, by which a program knows that its
+// standard error is a log that understands severities.
+const Variable = "EMBER_LOGLINE"
+
 // Severity is one of RFC 5424, section 6.2.1; the lower the worse.
 type Severity int
 

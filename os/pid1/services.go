@@ -12,6 +12,7 @@ import (
 	"github.com/ember-os/ember/os/cgroup"
 	"github.com/ember-os/ember/os/clock"
 	"github.com/ember-os/ember/os/cmdline"
+	"github.com/ember-os/ember/os/logline"
 	"github.com/ember-os/ember/os/mounts"
 	"github.com/ember-os/ember/os/output"
 	"github.com/ember-os/ember/os/reaper"
@@ -90,7 +91,7 @@ func afterLog(units []unit.Unit) []unit.Unit {
 }
 
 // environ is what every service finds in its environment.
-var environ = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8"}
+var environ = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8", logline.Variable + "=1"}
 
 // statusFields is what a service says of its stage.
 func statusFields(status string) []stage.Field {

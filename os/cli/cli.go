@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/ember-os/ember/os/logline"
@@ -73,7 +74,7 @@ func run(stdout, stderr io.Writer, name, usage string, args []string, commands [
 	default:
 		text := fmt.Sprintf("%s: %v", name, err)
 		if os.Getenv(logline.Variable) != "" {
-			text = logline.Line{Severity: logline.Error, Text: text}.String()
+			text = logline.Line{Severity: logline.Error, Text: strings.ReplaceAll(text, "\n", "; ")}.String()
 		}
 		fmt.Fprintln(stderr, text)
 		return failure

@@ -17,8 +17,8 @@ const usage = "usage: tool ...\n"
 func TestRunInLog(t *testing.T) {
 	t.Setenv(logline.Variable, "1")
 	var stderr bytes.Buffer
-	fails := Command{Run: func(context.Context, []string) error { return errors.New("no paint") }}
-	if run(io.Discard, &stderr, "tool", usage, nil, []Command{fails}); stderr.String() != "<3>tool: no paint\n" {
+	fails := Command{Run: func(context.Context, []string) error { return errors.Join(errors.New("no paint"), errors.New("no brush")) }}
+	if run(io.Discard, &stderr, "tool", usage, nil, []Command{fails}); stderr.String() != "<3>tool: no paint; no brush\n" {
 		t.Errorf("prints %q", &stderr)
 	}
 }

@@ -17,7 +17,9 @@ const usage = "usage: tool ...\n"
 func TestRunInLog(t *testing.T) {
 	t.Setenv(logline.Variable, "1")
 	var stderr bytes.Buffer
-	fails := Command{Run: func(context.Context, []string) error { return errors.Join(errors.New("no paint"), errors.New("no brush")) }}
+	fails := Command{Run: func(context.Context, []string) error {
+		return errors.Join(errors.New("no paint"), errors.New("no brush"))
+	}}
 	if run(io.Discard, &stderr, "tool", usage, nil, []Command{fails}); stderr.String() != "<3>tool: no paint; no brush\n" {
 		t.Errorf("prints %q", &stderr)
 	}

@@ -108,13 +108,11 @@ func (s *system) stop(r power.Request) {
 // keepReason has a child tell the next boot why this one ends: firmware may be slow,
 // or crash.
 func (s *system) keepReason(r power.Request) {
-	p, err := s.startChild(nil, "reboot-reason", "save", r.Action.String()+": "+r.Reason)
-	if err == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), reasonLimit)
-		defer cancel()
-		_, err = p.Wait(ctx)
+	ctx, cancel := context.WithTimeout(context.Background(), reasonLimit)
+	defer cancel()
+	if _, err := s.ask(ctx, "reboot-reason", "save", r.Action.String()+": "+r.Reason); err != nil {
+		s.log.Info("the next boot will not know why this one ended", "err", err)
 	}
-	s.warn("the next boot will not know why this one ended", err)
 }
 
 // force stops the machine after no more than printing what is left to print.

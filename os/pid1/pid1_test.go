@@ -195,6 +195,47 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// actAsChild is one of our own programs that does not do what it should.
+func actAsChild(how string) {
+	switch how {
+	case "answers":
+		fmt.Print("an answer")
+	case "fails":
+		fmt.Fprintln(os.Stderr, "<3>ember fails: of course\nmore")
+		os.Exit(1)
+	case "fails-silently":
+		os.Exit(3)
+	case "crashes":
+		syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	case "hangs":
+		select {}
+	}
+	os.Exit(0)
+}
+
+func TestAsk(t *testing.T) {
+	s, _ := testSystem(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	s.spawn(func() { s.reaper.Run(ctx) })
+	for how, want := range map[string]string{
+		"answers": "", "fails": "ember fails: of course", "fails-silently": "exit status 3", "crashes": "signal SIGKILL",
+	} {
+		answer, err := s.ask(t.Context(), how)
+		if want == "" && (string(answer) != "an answer" || err != nil) || want != "" && (err == nil || err.Error() != want) {
+			t.Errorf("%s: %q, %v, want %q", how, answer, err, want)
+		}
+	}
+	short, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer stop()
+	if _, err := s.ask(short, "hangs"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("hangs: %v", err)
+	}
+	if err := s.reaper.WaitAll(t.Context()); err != nil {
+		t.Error(err)
+	}
+	cancel()
+}
+
 // TestMain is also a child that does nothing but wait for its end, and the program
 // that keeps the reason for it.
 func TestMain(m *testing.M) {
@@ -202,7 +243,7 @@ func TestMain(m *testing.M) {
 	case "child":
 		select {}
 	case "ember":
-		os.Exit(0)
+		actAsChild(os.Args[1])
 	}
 	os.Exit(m.Run())
 }

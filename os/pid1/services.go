@@ -1,12 +1,11 @@
 package pid1
 
 import (
+	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/ember-os/ember/os/cgroup"
@@ -15,7 +14,6 @@ import (
 	"github.com/ember-os/ember/os/logline"
 	"github.com/ember-os/ember/os/mounts"
 	"github.com/ember-os/ember/os/output"
-	"github.com/ember-os/ember/os/reaper"
 	"github.com/ember-os/ember/os/service"
 	"github.com/ember-os/ember/os/stage"
 	"github.com/ember-os/ember/os/unit"
@@ -23,7 +21,6 @@ import (
 )
 
 const (
-	self          = "/proc/self/exe"
 	runDir        = "/run/ember"
 	logService    = "ember-log.service"
 	baseTarget    = "ember.target"      // what every machine runs
@@ -103,58 +100,11 @@ func statusFields(status string) []stage.Field {
 
 // readUnits has a child read the unit files, because they come from outside.
 func (s *system) readUnits(ctx context.Context, targets []string) ([]unit.Unit, error) {
-	units, err := s.askChild(ctx, append([]string{"units"}, targets...))
+	ctx, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
+	answer, err := s.ask(ctx, append([]string{"units"}, targets...)...)
 	if err != nil {
 		return nil, fmt.Errorf("reading the unit files: %w", err)
 	}
-	return units, nil
-}
-
-func (s *system) askChild(ctx context.Context, args []string) ([]unit.Unit, error) {
-	answer, w, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	defer answer.Close()
-	p, err := s.startChild(w, args...)
-	w.Close()
-	if err != nil {
-		return nil, err
-	}
-	answer.SetReadDeadline(time.Now().Add(readTime))
-	units, err := unit.Decode(answer)
-	if err != nil {
-		p.Signal(syscall.SIGKILL)
-	}
-	status, waitErr := p.Wait(ctx)
-	switch {
-	case waitErr != nil:
-		return nil, waitErr
-	case status.Exited() && status.ExitStatus() != 0:
-		return nil, errors.New("the program failed; what it says is above")
-	}
-	return units, err
-}
-
-// startChild starts one of our own programs. What it has to say goes to the log and
-// the consoles, as does its standard output if that is nil.
-func (s *system) startChild(stdout *os.File, args ...string) (*reaper.Process, error) {
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		return nil, err
-	}
-	defer null.Close()
-	log, err := output.Open(s.output, args[0], true)
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close()
-	if stdout == nil {
-		stdout = log
-	}
-	return s.reaper.Start(self, append([]string{"ember"}, args...), &syscall.ProcAttr{
-		Env:   environ,
-		Files: []uintptr{null.Fd(), stdout.Fd(), log.Fd()},
-		Sys:   &syscall.SysProcAttr{Setsid: true},
-	})
+	return unit.Decode(bytes.NewReader(answer))
 }

@@ -43,7 +43,7 @@ var steps = []step{
 
 const (
 	rootPercent     = 90               // of the memory may be files: containers live in them
-	watchdogTimeout = 60 * time.Second // far longer than an orderly stop takes
+	watchdogTimeout = 60 * time.Second // far longer than init is ever late
 	shellDelay      = time.Second
 )
 

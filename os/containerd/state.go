@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/ember-os/ember/os/cmdline"
 	"golang.org/x/sys/unix"
@@ -87,18 +86,20 @@ func isMounted(dir string) (bool, error) {
 
 // sysctls are what containers need of the kernel. IPv6 packets are forwarded only
 // once a network with IPv6 asks for it, which plugins do by themselves.
-var sysctls = []struct{ name, value string }{
-	{"net/ipv4/ip_forward", "1"},
-	{"net/bridge/bridge-nf-call-iptables", "1"},
-	{"net/bridge/bridge-nf-call-ip6tables", "1"},
+var sysctls = []struct {
+	name, value string
+	optional    bool // not every kernel has it
+}{
+	{"net/ipv4/ip_forward", "1", false},
+	{"net/bridge/bridge-nf-call-iptables", "1", true},
+	{"net/bridge/bridge-nf-call-ip6tables", "1", true},
 }
 
-// setSysctls sets those that the kernel has.
 func (m machine) setSysctls() []error {
 	var errs []error
 	for _, s := range sysctls {
-		err := os.WriteFile(m.path("/proc/sys", s.name), []byte(s.value), 0)
-		if errors.Is(err, fs.ErrNotExist) && !strings.HasPrefix(s.name, "net/ipv4/") {
+		err := setSysctl(m.path("/proc/sys", s.name), s.value)
+		if errors.Is(err, fs.ErrNotExist) && s.optional {
 			continue
 		}
 		if err != nil {
@@ -106,4 +107,14 @@ func (m machine) setSysctls() []error {
 		}
 	}
 	return errs
+}
+
+func setSysctl(path, value string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.WriteString(value)
+	return err
 }

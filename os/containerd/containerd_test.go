@@ -168,6 +168,7 @@ func TestHosts(t *testing.T) {
 				"\n[host.\"http://n:80/v2/a\"]\ncapabilities = [\"pull\", \"resolve\"]\noverride_path = true\n",
 			"m": "server = \"http://m\"\n",
 		}},
+		{"ember.mirror=a=m,https://m/,m", map[string]string{"a": "server = \"https://a\"\n\n[host.\"https://m\"]\ncapabilities = [\"pull\", \"resolve\"]\n"}},
 		{"ember.mirror=a=m docker_registry=m registry_username=u registry_password=p", map[string]string{
 			"a": "server = \"https://a\"\n\n[host.\"https://m\"]\ncapabilities = [\"pull\", \"resolve\"]\n\n[host.\"https://m\".header]\n" + basic("u:p"),
 			"m": "server = \"https://m\"\n\n[header]\n" + basic("u:p"),

@@ -85,9 +85,6 @@ runtime_type = "io.containerd.runc.v2"
 
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
 SystemdCgroup = false
-
-[plugins."io.containerd.transfer.v1.local"]
-config_path = "` + hostsDir + `"
 `
 
 // files is all files, for the command line.

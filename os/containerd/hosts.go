@@ -99,14 +99,8 @@ func (r registries) hosts(name string, mirrors []string) string {
 	if name == r.private {
 		b.WriteString("\n[header]\n" + r.header())
 	}
-	for _, mirror := range mirrors {
-		if !strings.Contains(mirror, "://") {
-			mirror = r.scheme(canonical(mirror)) + "://" + canonical(mirror)
-		}
-		u, err := url.Parse(mirror)
-		if err != nil {
-			continue // cmdline takes none that is not one
-		}
+	for _, u := range r.urls(mirrors) {
+		mirror := u.String()
 		b.WriteString("\n[host." + quote(mirror) + "]\ncapabilities = [\"pull\", \"resolve\"]\n")
 		if u.Path != "" { // where the API is, and not what is in front of it
 			b.WriteString("override_path = true\n")
@@ -116,6 +110,22 @@ func (r registries) hosts(name string, mirrors []string) string {
 		}
 	}
 	return b.String()
+}
+
+// urls is the mirrors, each once, with their schemes.
+func (r registries) urls(mirrors []string) []*url.URL {
+	var urls []*url.URL
+	for _, mirror := range mirrors {
+		if !strings.Contains(mirror, "://") {
+			mirror = r.scheme(canonical(mirror)) + "://" + canonical(mirror)
+		}
+		u, err := url.Parse(mirror)
+		same := func(other *url.URL) bool { return *u == *other }
+		if err == nil && !slices.ContainsFunc(urls, same) { // cmdline takes nothing else
+			urls = append(urls, u)
+		}
+	}
+	return urls
 }
 
 func (r registries) scheme(name string) string {

@@ -22,6 +22,11 @@ var stateDirs = []string{stateDir, nerdctlDir}
 // it to their places. A disk that can not be used is no error: memory is used.
 func (m machine) prepareState(ctx context.Context) error {
 	target := m.path(scratchDir)
+	for _, dir := range stateDirs {
+		if err := os.MkdirAll(m.path(dir), 0o711); err != nil {
+			return fmt.Errorf("preparing %s: %w", dir, err)
+		}
+	}
 	if mounted, err := isMounted(target); err != nil {
 		return fmt.Errorf("preparing %s: %w", scratchDir, err)
 	} else if !mounted {
@@ -59,10 +64,8 @@ func (m machine) mountState(ctx context.Context, target string) error {
 // bind makes a part of the scratch filesystem appear at dir, if that is empty:
 // nothing that somebody brought is hidden.
 func bind(part, dir string) error {
-	for _, d := range []string{part, dir} {
-		if err := os.MkdirAll(d, 0o711); err != nil {
-			return err
-		}
+	if err := os.MkdirAll(part, 0o711); err != nil {
+		return err
 	}
 	if mounted, err := isMounted(dir); err != nil || mounted {
 		return err

@@ -85,8 +85,8 @@ func mib(bytes uint64) string { return strconv.FormatUint(bytes>>20, 10) + "MiB"
 // filesystem says.
 func (m machine) measure() (space, error) {
 	var st unix.Statfs_t
-	if err := unix.Statfs(m.path(scratchDir), &st); err != nil {
-		return space{}, fmt.Errorf("measuring %s: %w", scratchDir, err)
+	if err := unix.Statfs(m.path(stateDir), &st); err != nil {
+		return space{}, fmt.Errorf("measuring %s: %w", stateDir, err)
 	}
 	meminfo, err := os.ReadFile(m.path("/proc/meminfo"))
 	if err != nil {

@@ -55,7 +55,7 @@ func TestMeasure(t *testing.T) {
 	if _, err := m.measure(); err == nil {
 		t.Error("measured what is not there")
 	}
-	m.put(t, scratchDir+"/containerd/x", "x")
+	m.put(t, stateDir+"/x", "x")
 	if _, err := m.measure(); err == nil {
 		t.Error("measured without the memory")
 	}

@@ -59,6 +59,8 @@ func with(f func(*Config)) Config {
 		Workload: WorkloadAuto,
 		NTP:      []string{DefaultNTP},
 		Syslog:   Syslog{Port: 514, Transport: "udp"},
+
+		Containers: Containers{Memory: "70%"},
 	}
 	f(&c)
 	return c
@@ -215,6 +217,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("ember.bond=bond0:52-54-00-12-34-56,eth1:mode=802.3ad,lacp_rate=1,primary=eth1:9000 ember.bond=bond0:eth0")
 	f.Add("syslog_host=[2001:db8::1] syslog_port=6514 ember.syslog=tls ember.ntp=none ember.ntp=192.0.2.1,ntp.example.com")
 	f.Add("HTTP_PROXY=http://user:pass%20word@proxy:3128 HTTPS_PROXY=proxy NO_PROXY=.example.com,10.0.0.0/8,*")
+	f.Add("ember.mirror=docker.io=https://a/b,c:5000 ember.containers=512M ember.scratch=SERIAL=x ember.scratch=/dev/sda")
 	f.Add("facility= grpc_authority=192.0.2.1:42113 tinkerbell_tls=TRUE worker_id=x insecure_registries=a:5000,b docker_registry=a/b")
 	f.Fuzz(func(t *testing.T, line string) {
 		c, errs := Parse(line)
@@ -286,6 +289,16 @@ func checkConfig(t *testing.T, c Config) {
 		if strings.ContainsAny(text, "\n\x00") {
 			t.Errorf("%q is in more than one line", text)
 		}
+	}
+	registries := map[string]bool{}
+	for _, m := range c.Containers.Mirrors {
+		if registries[m.Registry] || m.Registry == "" || len(m.URLs) == 0 || !isPlain(m.Registry+strings.Join(m.URLs, "")) {
+			t.Errorf("mirror %+v", m)
+		}
+		registries[m.Registry] = true
+	}
+	if d := c.Containers.Scratch; c.Containers.Memory == "" || d.Value == "" && d.Tag != "" || d.Tag == "" && d.Value != "" && !strings.HasPrefix(d.Value, "/dev/") {
+		t.Errorf("containers %+v", c.Containers)
 	}
 	for _, s := range c.Secrets() {
 		if s == "" {

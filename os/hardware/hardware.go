@@ -150,3 +150,6 @@ func Read(root string, bootMAC net.HardwareAddr) Machine {
 	m.Boot = t.boot(bootMAC, m.NICs)
 	return m
 }
+
+// Disks reads the part of the inventory that Machine has as Disks.
+func Disks(root string) []Disk { return tree(root).disks() }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/ember-os/ember/os/bootreason"
+	"github.com/ember-os/ember/os/containerd"
 	"github.com/ember-os/ember/os/executor"
 	"github.com/ember-os/ember/os/logd"
 	"github.com/ember-os/ember/os/logs"
@@ -42,6 +43,7 @@ var programs = []program{
 	{"logd", "keep and send the log", logd.Main},
 	{"networkd", "configure the network", networkd.Main},
 	{"timed", "keep the clock right", timed.Main},
+	{"containerd-config", "prepare the machine for containerd", containerd.Main},
 	{"trust", "trust the certificate authorities in /etc/ssl/ember.d", trust.Main},
 }
 
@@ -87,9 +89,9 @@ func find(name string) *program {
 func usage(w io.Writer) {
 	fmt.Fprintf(w, "usage: ember PROGRAM [ARGUMENT...]\n\n")
 	for _, p := range programs {
-		fmt.Fprintf(w, "  %-14s %s\n", p.name, p.summary)
+		fmt.Fprintf(w, "  %-17s %s\n", p.name, p.summary)
 	}
-	fmt.Fprintf(w, "  %-14s %s\n", "help", "print this")
+	fmt.Fprintf(w, "  %-17s %s\n", "help", "print this")
 }
 
 func refuseInit([]string) int {

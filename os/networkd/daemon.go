@@ -138,9 +138,16 @@ func (d *daemon) hear(ctx context.Context) {
 	}
 }
 
+// mostRouters is how many routers of a link are listened to: whoever is on the link
+// can pretend to be any number of them.
+const mostRouters = 16
+
 func (d *daemon) setRouter(l *link, a ra.Advertisement) {
 	old, known := l.routers[a.Router]
-	if !known || old.Lifetime != a.Lifetime {
+	if !known && len(l.routers) >= mostRouters {
+		return
+	}
+	if old.Lifetime != a.Lifetime {
 		d.Log.Info("router", "link", l.name, "address", a.Router, "lifetime", a.Lifetime, "managed", a.Managed, "other", a.Other)
 	}
 	if l.routers == nil {

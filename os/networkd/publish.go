@@ -86,6 +86,10 @@ func (d *daemon) tell(wasSettled bool) {
 	d.Notify(message)
 }
 
+// mostNames is how many name servers, time servers and search domains are used: no
+// network needs so many, and its answers may be hostile.
+const mostNames = 16
+
 // names takes the names and servers that come with a link.
 func (d *daemon) names(l *link, s *netstate.State) {
 	if c := d.IPAM; c != nil {
@@ -120,6 +124,7 @@ func (d *daemon) names(l *link, s *netstate.State) {
 		s.Search = append(s.Search, r.Search...)
 	}
 	s.Search = dnsname.CleanAll(append(s.Search, s.Domain))
+	s.DNS, s.NTP, s.Search = s.DNS[:min(len(s.DNS), mostNames)], s.NTP[:min(len(s.NTP), mostNames)], s.Search[:min(len(s.Search), mostNames)]
 }
 
 // zoned gives addresses that are good on one link only the link's name.

@@ -4,13 +4,16 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/ember-os/ember/os/logline"
 	"github.com/ember-os/ember/os/netstate"
 	"github.com/ember-os/ember/os/networkd/dhcp4"
 	"github.com/ember-os/ember/os/networkd/dhcp6"
 	"github.com/ember-os/ember/os/networkd/ra"
+	"github.com/vishvananda/netlink"
 )
 
 // TestManyRouters has more routers than there can be, most of which vanish.
@@ -50,4 +53,53 @@ func TestManyNames(t *testing.T) {
 	if len(s.DNS) != mostNames || len(s.NTP) != mostNames || len(s.Search) != mostNames || s.DNS[0] != lease.DNS[0] {
 		t.Errorf("%d name servers, %d time servers and %d domains are used", len(s.DNS), len(s.NTP), len(s.Search))
 	}
+}
+
+// TestStubbornLinks has links that can not be brought up: they are macvlans with the
+// address of what they are on. Each is tried by itself, and told once.
+func TestStubbornLinks(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "10.0.0.1/24")
+	below, err := netlink.LinkByName("eth0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"mac0", "mac1"} {
+		attrs := netlink.LinkAttrs{Name: name, ParentIndex: below.Attrs().Index, HardwareAddr: below.Attrs().HardwareAddr}
+		if err := netlink.LinkAdd(&netlink.Macvlan{LinkAttrs: attrs, Mode: netlink.MACVLAN_MODE_BRIDGE}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tries := make(chan string, 1000)
+	l.run(Config{
+		Log:      logline.New(writer(func(line string) { tries <- line }), slog.LevelDebug),
+		Physical: func(k netlink.Link) bool { return k.Type() == "macvlan" },
+	})
+	counts := map[string]int{}
+	for counts["mac0"] < 3 || counts["mac1"] < 3 {
+		line := <-tries
+		for _, name := range []string{"mac0", "mac1"} {
+			if !strings.Contains(line, "bringing up a link link="+name) {
+				continue
+			}
+			counts[name]++
+			if counts[name] > 1 && !strings.HasPrefix(line, "<7>") {
+				t.Errorf("try %d is told: %s", counts[name], line)
+			}
+		}
+	}
+	if counts["mac0"]+counts["mac1"] > 2*3+2 {
+		t.Errorf("one link makes the other one try: %v", counts)
+	}
+}
+
+// writer has a function take what is written.
+type writer func(string)
+
+func (w writer) Write(b []byte) (int, error) {
+	w(string(b))
+	return len(b), nil
 }

@@ -3,6 +3,7 @@ package networkd
 import (
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -52,6 +53,28 @@ func TestManyNames(t *testing.T) {
 	new(daemon).names(&link{lease: lease}, &s)
 	if len(s.DNS) != mostNames || len(s.NTP) != mostNames || len(s.Search) != mostNames || s.DNS[0] != lease.DNS[0] {
 		t.Errorf("%d name servers, %d time servers and %d domains are used", len(s.DNS), len(s.NTP), len(s.Search))
+	}
+}
+
+// TestFails has a link that is gone, whose addresses can not be set.
+func TestFails(t *testing.T) {
+	said := 0
+	d := &daemon{failing: map[string]bool{}}
+	d.Log = slog.New(slog.NewTextHandler(writer(func(string) { said++ }), nil))
+	l := &link{info: info{name: "eth0", index: 1 << 30}, lease: &dhcp4.Lease{Address: netip.MustParsePrefix("10.0.0.7/24")}}
+	now := time.Now()
+	for range 3 {
+		d.again = time.Time{}
+		d.setAddresses(l, now)
+		if d.again != now.Add(retry) {
+			t.Error("it is not tried again")
+		}
+	}
+	if said != 1 {
+		t.Errorf("it is said %d times", said)
+	}
+	if d.fails("setting the addresses of eth0", nil, now) || !d.fails("setting the addresses of eth0", net.ErrClosed, now) || said != 2 {
+		t.Errorf("a failure behind a success is said %d times", said-1)
 	}
 }
 

@@ -62,9 +62,7 @@ func (d *daemon) publish(online bool) {
 	if err := errors.Join(errs...); err != nil {
 		d.Log.Error("telling of the network", "err", err)
 	}
-	if err := s.Write(filepath.Join(d.Root, netstate.Path)); err != nil {
-		d.Log.Error("telling of the network", "err", err)
-		d.at(time.Now().Add(retry))
+	if d.fails("telling programs of the network", s.Write(filepath.Join(d.Root, netstate.Path)), time.Now()) {
 		return
 	}
 	wasSettled := d.shown.Settled

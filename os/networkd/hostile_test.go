@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/ember-os/ember/os/networkd/dhcp4"
 	"github.com/ember-os/ember/os/networkd/dhcp6"
 	"github.com/ember-os/ember/os/networkd/ra"
+	"github.com/ember-os/ember/os/stage"
 	"github.com/vishvananda/netlink"
 )
 
@@ -75,6 +77,15 @@ func TestFails(t *testing.T) {
 	}
 	if d.fails("setting the addresses of eth0", nil, now) || !d.fails("setting the addresses of eth0", net.ErrClosed, now) || said != 2 {
 		t.Errorf("a failure behind a success is said %d times", said-1)
+	}
+}
+
+// TestStatusFields has a link with a name that the kernel allows.
+func TestStatusFields(t *testing.T) {
+	name := `e"0=\é`
+	d := &daemon{chosen: name, links: map[int]*link{1: {info: info{name: name}}}}
+	if fields, ok := stage.ParseFields(d.statusFields()); !ok || !slices.Contains(fields, stage.Field{Key: "link", Value: name}) {
+		t.Errorf("the status is %s", d.statusFields())
 	}
 }
 

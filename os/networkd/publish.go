@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"net/netip"
 	"path/filepath"
 	"reflect"
@@ -15,6 +14,7 @@ import (
 	"github.com/ember-os/ember/os/netstate"
 	"github.com/ember-os/ember/os/networkd/choose"
 	"github.com/ember-os/ember/os/networkd/dnsname"
+	"github.com/ember-os/ember/os/stage"
 	"golang.org/x/sys/unix"
 )
 
@@ -201,16 +201,18 @@ func (d *daemon) note(l *link) string {
 func (d *daemon) statusFields() string {
 	l := d.chosenLink()
 	if l == nil {
-		return fmt.Sprintf("link=none why=%q", d.why())
+		return stage.FormatFields(stage.Field{Key: "link", Value: "none"}, stage.Field{Key: "why", Value: d.why()})
 	}
-	fields := "link=" + l.name
+	fields := []stage.Field{{Key: "link", Value: l.name}}
 	for _, a := range d.addresses(l) {
 		// the first with a gateway, else the first
 		if a.Gateway.IsValid() || l.rank != choose.Routed {
-			return fields + " address=" + a.Prefix.String() + " gateway=" + gateway(a.Gateway) + " by=" + string(a.Source)
+			fields = append(fields, stage.Field{Key: "address", Value: a.Prefix.String()},
+				stage.Field{Key: "gateway", Value: gateway(a.Gateway)}, stage.Field{Key: "by", Value: string(a.Source)})
+			break
 		}
 	}
-	return fields
+	return stage.FormatFields(fields...)
 }
 
 func gateway(a netip.Addr) string {

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Severity is one of RFC 5424, section 6.2.1; the lower the worse.
@@ -86,7 +88,19 @@ func (l Line) Human() string {
 	return l.Text
 }
 
-// New logs lines of "message key=value ..." to w, one in each Write.
+// Visible is text without anything that could move a terminal's cursor or change its
+// settings: control characters and what is no UTF-8 are "?".
+func Visible(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsGraphic(r) {
+			return '?'
+		}
+		return r
+	}, text)
+}
+
+// New logs lines of "message key=value ..." to w, one in each Write. Messages may have
+// any text in them.
 func New(w io.Writer, level slog.Leveler) *slog.Logger {
 	h := &handler{mu: new(sync.Mutex), w: w, buf: new(bytes.Buffer)}
 	h.fields = slog.NewTextHandler(h.buf, &slog.HandlerOptions{Level: level, ReplaceAttr: withoutBuiltIn})
@@ -117,11 +131,11 @@ func (h *handler) Handle(ctx context.Context, r slog.Record) error {
 	if err := h.fields.Handle(ctx, r); err != nil {
 		return err
 	}
-	text := r.Message
+	text := Visible(strings.ReplaceAll(r.Message, "\n", " "))
 	if fields := strings.TrimSpace(h.buf.String()); fields != "" {
 		text += " " + fields
 	}
-	_, err := io.WriteString(h.w, Line{severityOf(r.Level), strings.ReplaceAll(text, "\n", " ")}.String()+"\n")
+	_, err := io.WriteString(h.w, Line{severityOf(r.Level), text}.String()+"\n")
 	return err
 }
 

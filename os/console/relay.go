@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
+	"github.com/ember-os/ember/os/logline"
 	"golang.org/x/sys/unix"
 )
 
@@ -100,16 +98,5 @@ func (r *relay) print(now time.Time) {
 		return
 	}
 	r.printed++
-	fmt.Fprintf(r.to, relayStart+"%s\n", visible(r.line))
-}
-
-// visible is text without anything that could move the cursor or change the
-// terminal.
-func visible(text []byte) string {
-	return strings.Map(func(c rune) rune {
-		if c == utf8.RuneError || !unicode.IsGraphic(c) {
-			return '?'
-		}
-		return c
-	}, string(text))
+	fmt.Fprintf(r.to, relayStart+"%s\n", logline.Visible(string(r.line)))
 }

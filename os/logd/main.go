@@ -15,7 +15,6 @@ package logd
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"os"
 
@@ -42,11 +41,10 @@ func Main(args []string) int {
 		if err := cli.NoArguments(args); err != nil {
 			return err
 		}
-		line, err := os.ReadFile("/proc/cmdline")
+		config, _, err := cmdline.Read() // PID 1 reports the mistakes
 		if err != nil {
-			return fmt.Errorf("reading the kernel command line: %w", err)
+			return err
 		}
-		config, _ := cmdline.Parse(string(line)) // PID 1 reports the errors
 		return newDaemon(config).run(ctx)
 	}})
 }

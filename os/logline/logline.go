@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Variable is the environment variable, set to 1, by which a program knows that its
@@ -90,7 +92,19 @@ func (l Line) Human() string {
 	return l.Text
 }
 
-// New logs lines of "message key=value ..." to w, one in each Write.
+// Visible is text without anything that could move a terminal's cursor or change its
+// settings: control characters and what is no UTF-8 are "?".
+func Visible(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsGraphic(r) {
+			return '?'
+		}
+		return r
+	}, text)
+}
+
+// New logs lines of "message key=value ..." to w, one in each Write. Messages may have
+// any text in them.
 func New(w io.Writer, level slog.Leveler) *slog.Logger {
 	h := &handler{mu: new(sync.Mutex), w: w, buf: new(bytes.Buffer)}
 	h.fields = slog.NewTextHandler(h.buf, &slog.HandlerOptions{Level: level, ReplaceAttr: withoutBuiltIn})
@@ -121,11 +135,11 @@ func (h *handler) Handle(ctx context.Context, r slog.Record) error {
 	if err := h.fields.Handle(ctx, r); err != nil {
 		return err
 	}
-	text := r.Message
+	text := Visible(strings.ReplaceAll(r.Message, "\n", " "))
 	if fields := strings.TrimSpace(h.buf.String()); fields != "" {
 		text += " " + fields
 	}
-	_, err := io.WriteString(h.w, Line{severityOf(r.Level), strings.ReplaceAll(text, "\n", " ")}.String()+"\n")
+	_, err := io.WriteString(h.w, Line{severityOf(r.Level), text}.String()+"\n")
 	return err
 }
 

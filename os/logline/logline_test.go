@@ -41,9 +41,11 @@ func TestNew(t *testing.T) {
 	log.Info("lease renewed", "link", "eth0", "hours", 12)
 	log.With("link", "eth1").WithGroup("dhcp").Warn("no answer\nat all", "msg", "none", "err", errors.New("timed out"))
 	log.Error("gone")
+	log.Error("\x1b[2J\xffa unit's own words: ä", "name", "\x1b[2J")
 	want := "<6>lease renewed link=eth0 hours=12\n" +
 		"<4>no answer at all link=eth1 dhcp.msg=none dhcp.err=\"timed out\"\n" +
-		"<3>gone\n"
+		"<3>gone\n" +
+		"<3>?[2J?a unit's own words: ä name=\"\\x1b[2J\"\n"
 	if b.String() != want {
 		t.Errorf("logged\n%swant\n%s", &b, want)
 	}

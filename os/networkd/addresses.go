@@ -69,12 +69,9 @@ func (d *daemon) setAddresses(l *link, now time.Time) {
 	for _, a := range want {
 		errs = append(errs, netlink.AddrReplace(target, netlinkAddress(a)))
 	}
-	if err := errors.Join(errs...); err != nil {
-		d.Log.Error("setting addresses", "link", l.name, "err", err)
-		d.at(now.Add(retry))
-		return
+	if !d.fails("setting the addresses of "+l.name, errors.Join(errs...), now) {
+		l.given = want
 	}
-	l.given = want
 }
 
 // ignore forgets about an error.

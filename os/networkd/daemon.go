@@ -24,9 +24,10 @@ type daemon struct {
 
 	links     map[int]*link // by index
 	installed map[route]bool
-	failed    map[route]bool // that are not, which was said
-	adopted   map[int]bool   // links whose routes of an earlier daemon are known
-	routers   *ra.Socket     // nil without IPv6
+	failed    map[route]bool  // that are not, which was said
+	adopted   map[int]bool    // links whose routes of an earlier daemon are known
+	failing   map[string]bool // what is tried again and again, which was said
+	routers   *ra.Socket      // nil without IPv6
 
 	search    choose.Search
 	noCarrier time.Time // since when there is none; zero while there is one
@@ -57,6 +58,7 @@ func (c Config) run(ctx context.Context, w waits) error {
 		installed: map[route]bool{},
 		failed:    map[route]bool{},
 		adopted:   map[int]bool{},
+		failing:   map[string]bool{},
 		search:    choose.Search{Best: c.best(), Begun: now},
 		noCarrier: now,
 		etc:       etcfiles.Dir(filepath.Join(c.Root, "etc")),
@@ -118,6 +120,21 @@ func (d *daemon) at(t time.Time) {
 	}
 }
 
+// fails tells whether something has failed. If so it has the loop update once more,
+// which is to try it again, and says so unless the last try has failed too.
+func (d *daemon) fails(what string, err error, now time.Time) bool {
+	if err == nil {
+		delete(d.failing, what)
+		return false
+	}
+	if !d.failing[what] {
+		d.Log.Error(what, "err", err)
+	}
+	d.failing[what] = true
+	d.at(now.Add(retry))
+	return true
+}
+
 // hear hands router advertisements to the loop.
 func (d *daemon) hear(ctx context.Context) {
 	for {
@@ -138,9 +155,16 @@ func (d *daemon) hear(ctx context.Context) {
 	}
 }
 
+// mostRouters is how many routers of a link are listened to: whoever is on the link
+// can pretend to be any number of them.
+const mostRouters = 16
+
 func (d *daemon) setRouter(l *link, a ra.Advertisement) {
 	old, known := l.routers[a.Router]
-	if !known || old.Lifetime != a.Lifetime {
+	if !known && len(l.routers) >= mostRouters {
+		return
+	}
+	if old.Lifetime != a.Lifetime {
 		d.Log.Info("router", "link", l.name, "address", a.Router, "lifetime", a.Lifetime, "managed", a.Managed, "other", a.Other)
 	}
 	if l.routers == nil {

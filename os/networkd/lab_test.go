@@ -188,8 +188,13 @@ func (l *lab) run(c Config) (stop func()) {
 }
 
 func (l *lab) runWith(c Config, w waits) (stop func()) {
-	c.Root, c.Log = l.root, logline.New(l.Output(), slog.LevelDebug)
-	c.Physical = func(k netlink.Link) bool { return k.Type() == "veth" }
+	c.Root = l.root
+	if c.Log == nil {
+		c.Log = logline.New(l.Output(), slog.LevelDebug)
+	}
+	if c.Physical == nil {
+		c.Physical = func(k netlink.Link) bool { return k.Type() == "veth" }
+	}
 	c.Notify = func(s string) { l.notes <- s }
 	ended := make(chan error)
 	ctx, cancel := context.WithCancel(l.Context())

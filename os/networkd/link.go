@@ -23,7 +23,8 @@ type link struct {
 	mtu0     int // before anyone changed it
 	mtuTried int
 
-	rising   bool               // it is being brought up
+	rising   bool               // it is being brought up, or will be once more
+	failures int                // to bring it up, in a row
 	cancel   context.CancelFunc // ends its clients
 	done     sync.WaitGroup
 	carriers chan bool       // to the DHCPv4 client

@@ -48,10 +48,7 @@ func (d *daemon) watchOnce(ctx context.Context) error {
 		}()
 	}()
 	for ok := true; ok; {
-		select {
-		case d.look <- struct{}{}:
-		default:
-		}
+		d.lookSoon()
 		select {
 		case <-ctx.Done():
 			return nil
@@ -67,7 +64,7 @@ func (d *daemon) readLinks(ctx context.Context) {
 	infos, err := d.infos()
 	if err != nil {
 		d.Log.Error("reading the links", "err", err)
-		d.retryLook(ctx)
+		time.AfterFunc(retry, d.lookSoon)
 		return
 	}
 	roles := d.plan(infos)
@@ -107,8 +104,12 @@ func (d *daemon) readLinks(ctx context.Context) {
 	}
 }
 
-func (d *daemon) retryLook(ctx context.Context) {
-	time.AfterFunc(retry, func() { d.post(ctx, func() { d.readLinks(ctx) }) })
+// lookSoon has the loop read the links.
+func (d *daemon) lookSoon() {
+	select {
+	case d.look <- struct{}{}:
+	default:
+	}
 }
 
 // forget drops a link that is gone or has another role now.

@@ -2,7 +2,6 @@ package networkd
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"os"
 
@@ -26,11 +25,10 @@ func run(ctx context.Context, args []string) error {
 	if err := cli.NoArguments(args); err != nil {
 		return err
 	}
-	line, err := os.ReadFile("/proc/cmdline")
+	c, _, err := cmdline.Read() // PID 1 reports the mistakes
 	if err != nil {
-		return fmt.Errorf("reading the kernel command line: %w", err)
+		return err
 	}
-	c, _ := cmdline.Parse(string(line)) // PID 1 reports what is wrong with it
 	log := logline.New(os.Stderr, slog.LevelDebug)
 	return Run(ctx, Config{
 		HWAddr: c.HWAddr, Interface: c.Interface, VLAN: c.VLAN, IPAM: c.IPAM, Bonds: c.Bonds,

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"net/netip"
 	"path/filepath"
 	"reflect"
@@ -15,6 +14,7 @@ import (
 	"github.com/ember-os/ember/os/netstate"
 	"github.com/ember-os/ember/os/networkd/choose"
 	"github.com/ember-os/ember/os/networkd/dnsname"
+	"github.com/ember-os/ember/os/stage"
 	"golang.org/x/sys/unix"
 )
 
@@ -62,9 +62,7 @@ func (d *daemon) publish(online bool) {
 	if err := errors.Join(errs...); err != nil {
 		d.Log.Error("telling of the network", "err", err)
 	}
-	if err := s.Write(filepath.Join(d.Root, netstate.Path)); err != nil {
-		d.Log.Error("telling of the network", "err", err)
-		d.at(time.Now().Add(retry))
+	if d.fails("telling programs of the network", s.Write(filepath.Join(d.Root, netstate.Path)), time.Now()) {
 		return
 	}
 	wasSettled := d.shown.Settled
@@ -85,6 +83,10 @@ func (d *daemon) tell(wasSettled bool) {
 	d.status = status
 	d.Notify(message)
 }
+
+// mostNames is how many name servers, time servers and search domains are used: no
+// network needs so many, and its answers may be hostile.
+const mostNames = 16
 
 // names takes the names and servers that come with a link.
 func (d *daemon) names(l *link, s *netstate.State) {
@@ -120,6 +122,7 @@ func (d *daemon) names(l *link, s *netstate.State) {
 		s.Search = append(s.Search, r.Search...)
 	}
 	s.Search = dnsname.CleanAll(append(s.Search, s.Domain))
+	s.DNS, s.NTP, s.Search = s.DNS[:min(len(s.DNS), mostNames)], s.NTP[:min(len(s.NTP), mostNames)], s.Search[:min(len(s.Search), mostNames)]
 }
 
 // zoned gives addresses that are good on one link only the link's name.
@@ -198,16 +201,18 @@ func (d *daemon) note(l *link) string {
 func (d *daemon) statusFields() string {
 	l := d.chosenLink()
 	if l == nil {
-		return fmt.Sprintf("link=none why=%q", d.why())
+		return stage.FormatFields(stage.Field{Key: "link", Value: "none"}, stage.Field{Key: "why", Value: d.why()})
 	}
-	fields := "link=" + l.name
+	fields := []stage.Field{{Key: "link", Value: l.name}}
 	for _, a := range d.addresses(l) {
 		// the first with a gateway, else the first
 		if a.Gateway.IsValid() || l.rank != choose.Routed || d.isLocal() {
-			return fields + " address=" + a.Prefix.String() + " gateway=" + gateway(a.Gateway) + " by=" + string(a.Source)
+			fields = append(fields, stage.Field{Key: "address", Value: a.Prefix.String()},
+				stage.Field{Key: "gateway", Value: gateway(a.Gateway)}, stage.Field{Key: "by", Value: string(a.Source)})
+			break
 		}
 	}
-	return fields
+	return stage.FormatFields(fields...)
 }
 
 func gateway(a netip.Addr) string {

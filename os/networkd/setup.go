@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/ember-os/ember/os/cmdline"
+	"github.com/ember-os/ember/os/networkd/backoff"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -46,7 +49,12 @@ func (d *daemon) begin(ctx context.Context, l *link) {
 	}
 }
 
-// bringUp has a link brought up, which takes some drivers seconds.
+// longestRetry is the longest wait before a link is brought up again. Some drivers
+// fail for ever, and have the kernel say so each time: they lack a firmware.
+const longestRetry = 10 * time.Second
+
+// bringUp has a link brought up, which takes some drivers seconds. A failure is told
+// once; the link is rising until the next attempt, so that it has only one at a time.
 func (d *daemon) bringUp(ctx context.Context, l *link) {
 	if l.rising {
 		return
@@ -55,14 +63,27 @@ func (d *daemon) bringUp(ctx context.Context, l *link) {
 	self := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: l.index}}
 	go func() {
 		err := netlink.LinkSetUp(self)
+		d.post(ctx, func() { d.risen(ctx, l, err) })
+	}()
+}
+
+func (d *daemon) risen(ctx context.Context, l *link, err error) {
+	if err == nil {
+		l.rising, l.failures = false, 0
+		return
+	}
+	level := slog.LevelDebug
+	if l.failures == 0 {
+		level = slog.LevelError
+	}
+	d.Log.Log(ctx, level, "bringing up a link", "link", l.name, "err", err)
+	time.AfterFunc(backoff.Wait(retry, longestRetry, l.failures), func() {
 		d.post(ctx, func() {
 			l.rising = false
-			if err != nil {
-				d.Log.Error("bringing up a link", "link", l.name, "err", err)
-				d.retryLook(ctx)
-			}
+			d.lookSoon()
 		})
-	}()
+	})
+	l.failures++
 }
 
 // setMTU gives a link the MTU of its lease, else the one it came with.

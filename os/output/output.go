@@ -49,7 +49,14 @@ func Open(dir, name string, console bool) (*os.File, error) {
 	if err := hold(path); err != nil {
 		return nil, fmt.Errorf("making the way of %s to the log: %w", name, err)
 	}
-	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	// Without O_NONBLOCK, PID 1 would wait here for a reader of a FIFO that somebody
+	// has put in the place of ours.
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err == nil {
+		if err = unix.SetNonblock(fd, false); err != nil {
+			unix.Close(fd)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("making the way of %s to the log: %w", name, &os.PathError{Op: "open", Path: path, Err: err})
 	}

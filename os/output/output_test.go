@@ -2,6 +2,7 @@ package output
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -74,6 +75,23 @@ func TestOpenFails(t *testing.T) {
 	var e Early
 	if err := e.Open(filepath.Join(dir, "file")); err == nil {
 		t.Error("a FIFO is made below a file")
+	}
+}
+
+// TestOpenReplaced has a FIFO that nobody reads in the place of the one that is held.
+func TestOpenReplaced(t *testing.T) {
+	dir := t.TempDir()
+	w, err := Open(dir, "a.service", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	path := filepath.Join(dir, "a.service")
+	if err := errors.Join(os.Remove(path), unix.Mkfifo(path, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, "a.service", false); !errors.Is(err, unix.ENXIO) {
+		t.Errorf("opening gives %v", err)
 	}
 }
 

@@ -81,10 +81,14 @@ func (s *system) run(ctx context.Context) power.Request {
 	return <-s.requests
 }
 
-// bringUp does the steps up to the first that fails.
+// bringUp does the steps up to the first that fails, or until ctx ends: what a stop
+// spoils is no failure.
 func (s *system) bringUp(ctx context.Context) {
 	for _, step := range s.steps {
 		fields, err := step.do(s, ctx)
+		if ctx.Err() != nil {
+			return
+		}
 		if err != nil {
 			s.fail(ctx, step.stage, err)
 			return

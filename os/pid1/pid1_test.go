@@ -120,6 +120,20 @@ func TestFailWithoutShell(t *testing.T) {
 	s.fail(stopping, stage.Devices, errors.New("it broke")) // does not ask for a reboot
 }
 
+// TestStopDuringBringUp is asked to stop during a step that does not survive this.
+func TestStopDuringBringUp(t *testing.T) {
+	for _, err := range []error{nil, context.Canceled} {
+		ctx, cancel := context.WithCancel(t.Context())
+		s, console := testSystem(t,
+			step{stage.Devices, func(*system, context.Context) ([]stage.Field, error) { cancel(); return nil, err }},
+			step{stage.Mounts, func(*system, context.Context) ([]stage.Field, error) { panic("it goes on") }})
+		s.bringUp(ctx)
+		if lines := console(); len(lines) > 0 {
+			t.Errorf("after a step that gives %v come the stages %v", err, names(lines))
+		}
+	}
+}
+
 func TestPanic(t *testing.T) {
 	t.Parallel()
 	for name, do := range map[string]func(*system, context.Context) ([]stage.Field, error){

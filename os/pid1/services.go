@@ -72,6 +72,9 @@ func (s *system) startServices(ctx context.Context) ([]stage.Field, error) {
 		},
 	})
 	s.services.Store(m)
+	if ctx.Err() != nil { // looked at behind Store: stop has seen m, or we see that it has begun
+		return nil, ctx.Err()
+	}
 	s.warn("the machine has less to do", m.Start(afterLog(units), targets...))
 	return []stage.Field{{Key: "units", Value: fmt.Sprint(len(units))}}, nil
 }

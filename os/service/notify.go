@@ -9,9 +9,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
+	"github.com/ember-os/ember/os/logline"
 	"golang.org/x/sys/unix"
 )
 
@@ -41,7 +40,7 @@ func parseMessage(datagram []byte) message {
 		case "STOPPING":
 			m.stopping = m.stopping || value == "1"
 		case "STATUS":
-			m.status, m.hasStatus = printable(value), true
+			m.status, m.hasStatus = short(value), true
 		case "EXTEND_TIMEOUT_USEC":
 			if n, err := strconv.ParseUint(value, 10, 64); err == nil {
 				m.extend = time.Duration(min(n, uint64(extendLimit/time.Microsecond))) * time.Microsecond
@@ -51,18 +50,10 @@ func parseMessage(datagram []byte) message {
 	return m
 }
 
-// printable makes outside text fit for terminals.
-func printable(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
-	if len(s) > statusLimit {
-		s = strings.ToValidUTF8(s[:statusLimit], "")
-	}
-	return s
+// short makes outside text fit for terminals.
+func short(s string) string {
+	s = logline.Visible(s)
+	return strings.ToValidUTF8(s[:min(len(s), statusLimit)], "")
 }
 
 // notifier is the socket that a service tells its state to.

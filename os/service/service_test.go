@@ -2,10 +2,12 @@ package service
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -64,6 +66,49 @@ func TestReady(t *testing.T) {
 			t.Error("a manager that has stopped starts services")
 		}
 	})
+}
+
+// TestPublish can not write the file at first, and has no other directory to use.
+func TestPublish(t *testing.T) {
+	dir, other := t.TempDir(), t.TempDir()
+	t.Setenv("TMPDIR", other)
+	before, err := os.Stat(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, File)
+	if err := os.Mkdir(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var goroutines sync.WaitGroup
+	logs := &syncBuffer{}
+	m := New(Options{Spawn: func(f func()) { goroutines.Go(f) }, Log: slog.New(slog.NewTextHandler(logs, nil)), Dir: dir})
+	if err := m.Start([]unit.Unit{{Name: "a.target"}}, "a.target"); err != nil {
+		t.Fatal(err)
+	}
+	wait := func(what string, happened func() bool) {
+		t.Helper()
+		for limit := time.Now().Add(patience); !happened(); time.Sleep(time.Millisecond) {
+			if time.Now().After(limit) {
+				t.Fatal(what)
+			}
+		}
+	}
+	wait("nobody is told", func() bool { return strings.Contains(logs.String(), "nobody can see the states") })
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	wait("the file is not tried again", func() bool {
+		all, err := ReadStatuses(path)
+		return err == nil && all[0].State == Active
+	})
+	if after, err := os.Stat(other); err != nil || !after.ModTime().Equal(before.ModTime()) {
+		t.Errorf("another directory is used: %v", err)
+	}
+	if err := m.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	goroutines.Wait()
 }
 
 func TestNeverReady(t *testing.T) {

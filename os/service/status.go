@@ -58,35 +58,44 @@ func (m *Manager) Statuses() []Status {
 // File is where a manager keeps its units' statuses, in its directory.
 const File = "services.json"
 
-// publishDelay bounds how often the file is written.
-const publishDelay = 100 * time.Millisecond
+// How often the file is written at most, and is tried again if it can not be.
+const (
+	publishDelay = 100 * time.Millisecond
+	publishRetry = time.Second
+)
 
 // publish keeps the file up to date until quit is closed.
 func (m *Manager) publish() {
 	for {
+		delay := publishDelay
 		select {
 		case <-m.changed:
-			m.write()
+			if !m.write() {
+				m.touch()
+				delay = publishRetry
+			}
 		case <-m.quit:
 			return
 		}
 		select {
-		case <-time.After(publishDelay):
+		case <-time.After(delay):
 		case <-m.quit:
 			return
 		}
 	}
 }
 
-// write writes the file. That it can not is said once.
-func (m *Manager) write() {
+// write writes the file, and tells whether it could. That it can not is said once.
+func (m *Manager) write() bool {
 	text, err := json.MarshalIndent(m.Statuses(), "", "  ")
 	if err == nil {
-		err = renameio.WriteFile(filepath.Join(m.o.Dir, File), append(text, '\n'), 0o644)
+		// renameio would try /tmp first, which anything may be mounted on.
+		err = renameio.WriteFile(filepath.Join(m.o.Dir, File), append(text, '\n'), 0o644, renameio.WithTempDir(m.o.Dir))
 	}
 	if err != nil && !m.writeFailed.Swap(true) {
 		m.o.Log.Warn("nobody can see the states of services", "err", err)
 	}
+	return err == nil
 }
 
 // ReadStatuses reads a manager's file.

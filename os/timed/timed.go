@@ -15,7 +15,6 @@ package timed
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"os"
 
@@ -42,11 +41,10 @@ func run(ctx context.Context, args []string) error {
 	if err := cli.NoArguments(args); err != nil {
 		return err
 	}
-	line, err := os.ReadFile("/proc/cmdline")
+	config, _, err := cmdline.Read() // PID 1 reports the mistakes
 	if err != nil {
-		return fmt.Errorf("reading the kernel command line: %w", err)
+		return err
 	}
-	config, _ := cmdline.Parse(string(line)) // init reports the errors
 	log := logline.New(os.Stderr, config.Log)
 	changed, err := watch(ctx, netstate.Path)
 	if err != nil {

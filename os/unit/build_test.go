@@ -2,10 +2,14 @@ package unit
 
 import (
 	"bytes"
+	"errors"
+	"io"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 )
 
@@ -237,12 +241,20 @@ func TestSpans(t *testing.T) {
 	}
 }
 
+// TestDecodeUnfinished has a writer that does not come to an end.
+func TestDecodeUnfinished(t *testing.T) {
+	if _, err := Decode(io.MultiReader(strings.NewReader("[]"), iotest.ErrReader(os.ErrDeadlineExceeded))); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("reading gives %v", err)
+	}
+}
+
 func TestDecode(t *testing.T) {
 	for text, want := range map[string]string{
 		`[]`:                              "",
 		` [{"Name":"a.service"}] ` + "\n": "",
 		``:                                "reading units: EOF",
-		`[{"Name":"a.service"}] x`:        "reading units: there is more than one document",
+		`[{"Name":"a.service"}] []`:       "reading units: there is more than one document",
+		`[{"Name":"a.service"}] x`:        "reading units: invalid character 'x' looking for beginning of value",
 		`[{"Name":"../a.service"}]`:       `reading units: "../a.service" is not a unit's name`,
 		`[{"Name":"a.service","New":1}]`:  `reading units: json: unknown field "New"`,
 		`[{"Name":"a.target"},{"Name":"a.target"}]`: "reading units: a.target is there twice",

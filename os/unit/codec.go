@@ -45,7 +45,10 @@ func ReadJSON(r io.Reader, v any) error {
 	d.DisallowUnknownFields()
 	err := d.Decode(v)
 	if err == nil {
-		if _, more := d.Token(); more != io.EOF {
+		switch _, err = d.Token(); err {
+		case io.EOF:
+			err = nil
+		case nil:
 			err = errors.New("there is more than one document")
 		}
 	}

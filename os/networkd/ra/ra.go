@@ -26,6 +26,8 @@ const (
 	optionRDNSS   = 25
 	optionDNSSL   = 31
 	forever       = 0xffffffff
+
+	mostServers = 16 // of one advertisement; the rest is left out
 )
 
 // Advertisement is what a router says of itself and its network.
@@ -38,7 +40,7 @@ type Advertisement struct {
 
 	DNS         []netip.Addr
 	Search      []string
-	DNSLifetime time.Duration // of DNS and Search, the shorter one
+	DNSLifetime time.Duration // of DNS and Search, the shorter one; 0 if there are none
 }
 
 // Parse reads an ICMPv6 message that came from an address.
@@ -65,6 +67,9 @@ func Parse(b []byte, from netip.Addr) (Advertisement, error) {
 		a.take(options[:length])
 		options = options[length:]
 	}
+	if a.DNS == nil && a.Search == nil {
+		a.DNSLifetime = 0
+	}
 	return a, nil
 }
 
@@ -84,7 +89,7 @@ func (a *Advertisement) take(option []byte) {
 	a.DNSLifetime = min(a.DNSLifetime, lifetime)
 	switch value := option[8:]; option[0] {
 	case optionRDNSS:
-		for ; len(value) >= 16; value = value[16:] {
+		for ; len(value) >= 16 && len(a.DNS) < mostServers; value = value[16:] {
 			if s := netip.AddrFrom16([16]byte(value)); !s.IsUnspecified() && !s.IsMulticast() && !s.IsLoopback() && !s.Is4In6() {
 				a.DNS = append(a.DNS, s)
 			}

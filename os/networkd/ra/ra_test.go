@@ -37,20 +37,25 @@ func TestParse(t *testing.T) {
 		b     []byte
 		want  Advertisement
 	}{
-		{"no options", bytes(t, "00"), Advertisement{DNSLifetime: forever * time.Second}},
-		{"flags", bytes(t, "c0"), Advertisement{Managed: true, Other: true, DNSLifetime: forever * time.Second}},
-		{"high preference", bytes(t, "08"), Advertisement{Preference: 1, DNSLifetime: forever * time.Second}},
-		{"low preference", bytes(t, "18"), Advertisement{Preference: -1, DNSLifetime: forever * time.Second}},
-		{"reserved preference", bytes(t, "10"), Advertisement{DNSLifetime: forever * time.Second}},
+		{"no options", bytes(t, "00"), Advertisement{}},
+		{"flags", bytes(t, "c0"), Advertisement{Managed: true, Other: true}},
+		{"high preference", bytes(t, "08"), Advertisement{Preference: 1}},
+		{"low preference", bytes(t, "18"), Advertisement{Preference: -1}},
+		{"reserved preference", bytes(t, "10"), Advertisement{}},
 		{"all", bytes(t, "40", prefix, mtu, rdnss, dnssl), Advertisement{Other: true, DNS: dns, Search: []string{"rack.example"}, DNSLifetime: 300 * time.Second}},
-		{"taken back", bytes(t, "00", strings.Replace(rdnss, "00000258", "00000000", 1)), Advertisement{DNSLifetime: forever * time.Second}},
-		{"no name", bytes(t, "00", strings.Replace(dnssl, "7261", "0a61", 1)), Advertisement{DNSLifetime: 300 * time.Second}},
-		{"no servers", bytes(t, "00", "19 05 0000 00000258", strings.Repeat("ff", 16), strings.Repeat("00", 16)), Advertisement{DNSLifetime: 600 * time.Second}},
+		{"taken back", bytes(t, "00", strings.Replace(rdnss, "00000258", "00000000", 1)), Advertisement{}},
+		{"for ever", bytes(t, "00", strings.Replace(rdnss, "00000258", "ffffffff", 1)), Advertisement{DNS: dns, DNSLifetime: forever * time.Second}},
+		{"no name", bytes(t, "00", strings.Replace(dnssl, "7261", "0a61", 1)), Advertisement{}},
+		{"no servers", bytes(t, "00", "19 05 0000 00000258", strings.Repeat("ff", 16), strings.Repeat("00", 16)), Advertisement{}},
 	} {
 		tt.want.Router, tt.want.Lifetime = router, 1800*time.Second
 		if got, err := Parse(tt.b, router); err != nil || !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%s: %+v, %v; want %+v", tt.about, got, err, tt.want)
 		}
+	}
+	many := bytes(t, "00", strings.Repeat(rdnss, 100))
+	if got, err := Parse(many, router); err != nil || len(got.DNS) != mostServers {
+		t.Errorf("of 200 name servers %d are taken, %v", len(got.DNS), err)
 	}
 }
 

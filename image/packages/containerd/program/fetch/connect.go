@@ -17,18 +17,18 @@ const (
 	releaseTime = 10 * time.Second
 )
 
-// connect opens containerd's content store. What is written to it within ctx belongs
+// connect opens containerd's content store, and waits for it. What is written to it within ctx belongs
 // to a lease named after ref, which keeps it from being collected as garbage. release
 // ends the connection and, if all is done, the lease with all that belongs to it;
 // otherwise it stays for the next call.
-func connect(ctx context.Context, socket, namespace, ref string) (_ context.Context, _ store, release func(done bool), _ error) {
-	c, err := client.New(socket, client.WithTimeout(connectTime))
+func connect(ctx context.Context, wait time.Duration, socket, namespace, ref string) (_ context.Context, _ store, release func(done bool), _ error) {
+	c, err := client.New(socket, client.WithTimeout(wait))
 	if err != nil {
 		return nil, nil, nil, noContainerd(socket, err)
 	}
 	ctx = namespaces.WithNamespace(ctx, namespace)
 	id := "ember-fetch-" + digest.FromString(ref).Encoded()[:16]
-	lease, err := makeLease(ctx, c, id)
+	lease, err := makeLease(ctx, wait, c, id)
 	if err != nil {
 		c.Close()
 		return nil, nil, nil, noContainerd(socket, err)
@@ -46,8 +46,8 @@ func connect(ctx context.Context, socket, namespace, ref string) (_ context.Cont
 	return leases.WithLease(ctx, id), c.ContentStore(), release, nil
 }
 
-func makeLease(ctx context.Context, c *client.Client, id string) (leases.Lease, error) {
-	ctx, cancel := context.WithTimeout(ctx, connectTime)
+func makeLease(ctx context.Context, wait time.Duration, c *client.Client, id string) (leases.Lease, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	lease, err := c.LeasesService().Create(ctx, leases.WithID(id))
 	if errdefs.IsAlreadyExists(err) {

@@ -133,7 +133,7 @@ func normalize(image string) (string, error) {
 }
 
 func (o options) fetch(ctx context.Context, progress io.Writer) (Result, error) {
-	ctx, store, release, err := connect(ctx, o.socket, o.namespace, o.ref)
+	ctx, store, release, err := connect(ctx, connectTime, o.socket, o.namespace, o.ref)
 	if err != nil {
 		return Result{}, err
 	}

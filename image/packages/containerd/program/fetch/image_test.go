@@ -42,14 +42,14 @@ func archive(t testing.TB, items ...string) []byte {
 	for _, item := range items {
 		h := &tar.Header{Mode: 0o755}
 		var text string
-		if name, target, ok := strings.Cut(item, " -> "); ok {
-			h.Name, h.Linkname, h.Typeflag = name, target, tar.TypeSymlink
-		} else if name, target, ok := strings.Cut(item, " => "); ok {
-			h.Name, h.Linkname, h.Typeflag = name, target, tar.TypeLink
-		} else if strings.HasSuffix(item, "/") {
-			h.Name, h.Typeflag = item, tar.TypeDir
+		h.Name, text, _ = strings.Cut(item, " ")
+		if target, ok := strings.CutPrefix(text, "-> "); ok {
+			h.Linkname, h.Typeflag, text = target, tar.TypeSymlink, ""
+		} else if target, ok := strings.CutPrefix(text, "=> "); ok {
+			h.Linkname, h.Typeflag, text = target, tar.TypeLink, ""
+		} else if strings.HasSuffix(h.Name, "/") {
+			h.Typeflag = tar.TypeDir
 		} else {
-			h.Name, text, _ = strings.Cut(item, " ")
 			h.Typeflag, h.Size = tar.TypeReg, int64(len(text))
 		}
 		if err := w.WriteHeader(h); err != nil {

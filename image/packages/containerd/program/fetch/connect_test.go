@@ -1,0 +1,123 @@
+package fetch
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+)
+
+func TestNoContainerd(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "no.sock")
+	_, _, _, err := connect(t.Context(), 10*time.Millisecond, socket, "tinkerbell", "x/y")
+	if text := sentence("x/y", err); !strings.HasPrefix(text, "containerd does not answer at "+socket+": see") {
+		t.Errorf("%q", text)
+	}
+}
+
+// TestContainerd has everything together with a containerd, if there is one.
+func TestContainerd(t *testing.T) {
+	socket := startContainerd(t)
+	s := newShelf(t, (*httptest.Server).Start)
+	s.push("latest", s.image(strings.Repeat("x", 1<<20)))
+	out := filepath.Join(t.TempDir(), "out")
+	fetch := func() (status int, stdout, stderr string) {
+		var o, e bytes.Buffer
+		args := []string{"--socket", socket, "--hosts", s.hosts, "--out", out, s.ref("latest"), "/none", "/tink-agent"}
+		status = run(t.Context(), args, &o, &e)
+		return status, o.String(), e.String()
+	}
+	s.instead(func(w http.ResponseWriter, r *http.Request) { // after the documents the registry dies
+		if strings.Contains(r.URL.Path, "/blobs/") {
+			panic(http.ErrAbortHandler)
+		}
+		s.registry.ServeHTTP(w, r)
+	})
+	status, _, stderr := fetch()
+	if status != 1 || !strings.HasPrefix(stderr, "<3>the registry "+s.host+" broke off") || contents(t, socket) == 0 {
+		t.Errorf("%d, %q, %d contents left", status, stderr, contents(t, socket))
+	}
+	s.instead(s.registry.ServeHTTP)
+	status, stdout, stderr := fetch()
+	if status != 0 || !strings.Contains(stdout, `"path":"/tink-agent"`) {
+		t.Errorf("%d, %q, %q", status, stdout, stderr)
+	}
+	if info, err := os.Stat(out); err != nil || info.Size() != 1<<20+64 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if n := contents(t, socket); n != 0 {
+		t.Errorf("%d contents are left", n)
+	}
+}
+
+func startContainerd(t *testing.T) (socket string) {
+	path, err := exec.LookPath("containerd")
+	if err != nil {
+		t.Skip("there is no containerd on PATH")
+	}
+	if os.Getuid() != 0 {
+		t.Skip("containerd needs root")
+	}
+	dir, err := os.MkdirTemp("/tmp", "ctrd") // a socket's path must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	socket = filepath.Join(dir, "sock")
+	config := filepath.Join(dir, "config.toml")
+	text := fmt.Sprintf("version = 3\nroot = %q\nstate = %q\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\", \"io.containerd.cri.v1.images\", \"io.containerd.cri.v1.runtime\", \"io.containerd.nri.v1.nri\"]\n[grpc]\naddress = %q\n[ttrpc]\naddress = %q\n",
+		dir+"/root", dir+"/state", socket, socket+".ttrpc")
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, "--config", config)
+	var log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Wait()
+		if t.Failed() {
+			t.Logf("%s", &log)
+		}
+	})
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(socket); err == nil {
+			return socket
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("containerd does not come up")
+		}
+	}
+}
+
+// contents counts what containerd stores.
+func contents(t *testing.T, socket string) (n int) {
+	t.Helper()
+	c, err := client.New(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	err = c.ContentStore().Walk(namespaces.WithNamespace(t.Context(), "tinkerbell"), func(content.Info) error {
+		n++
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	return n
+}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/ember-os/ember/agent"
 	"github.com/ember-os/ember/os/bootreason"
 	"github.com/ember-os/ember/os/containerd"
 	"github.com/ember-os/ember/os/executor"
@@ -43,6 +44,7 @@ var programs = []program{
 	{"logd", "keep and send the log", logd.Main},
 	{"networkd", "configure the network", networkd.Main},
 	{"timed", "keep the clock right", timed.Main},
+	{"tink-agent", "fetch Tinkerbell's agent and run it", agent.Main},
 	{"containerd-config", "prepare the machine for containerd", containerd.Main},
 	{"trust", "trust the certificate authorities in /etc/ssl/ember.d", trust.Main},
 }

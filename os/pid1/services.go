@@ -21,17 +21,23 @@ import (
 )
 
 const (
-	runDir        = "/run/ember"
-	logService    = "ember-log.service"
-	baseTarget    = "ember.target"      // what every machine runs
-	serviceTarget = "multi-user.target" // the workload "services"
-	readTime      = 20 * time.Second    // for the child that reads the unit files
+	runDir     = "/run/ember"
+	logService = "ember-log.service"
+	baseTarget = "ember.target"   // what every machine runs
+	readTime   = 20 * time.Second // for the child that reads the unit files
 )
+
+// targetOf is what a workload starts.
+var targetOf = map[cmdline.Workload]string{
+	cmdline.WorkloadServices:   "multi-user.target",
+	cmdline.WorkloadTinkerbell: "tinkerbell.target",
+}
 
 // stageOf is the stages that services reach.
 var stageOf = map[string]string{
 	"ember-network.service": stage.Network,
 	"ember-time.service":    stage.Time,
+	"tink-agent.service":    stage.Agent,
 }
 
 func (s *system) setClock(context.Context) ([]stage.Field, error) {
@@ -46,8 +52,8 @@ func (s *system) setClock(context.Context) ([]stage.Field, error) {
 
 func (s *system) startServices(ctx context.Context) ([]stage.Field, error) {
 	targets := []string{baseTarget}
-	if s.config.EffectiveWorkload() == cmdline.WorkloadServices {
-		targets = append(targets, serviceTarget)
+	if target, ok := targetOf[s.config.EffectiveWorkload()]; ok {
+		targets = append(targets, target)
 	}
 	units, err := s.readUnits(ctx, targets)
 	if err != nil {

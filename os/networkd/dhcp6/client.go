@@ -116,8 +116,7 @@ func (c *Client) Run(ctx context.Context, modes <-chan Mode) error {
 		case m := <-modes:
 			c.setMode(m)
 		case b := <-messages:
-			m, err := dhcpv6.MessageFromBytes(b)
-			if err == nil && m.TransactionID == c.xid && m.Options.ClientID() != nil && m.Options.ClientID().Equal(c.id()) {
+			if m, ok := c.reply(b); ok {
 				c.receive(m)
 			}
 		case <-timer.C:
@@ -125,6 +124,16 @@ func (c *Client) Run(ctx context.Context, modes <-chan Mode) error {
 		}
 		timer.Reset(c.nextWake())
 	}
+}
+
+// reply reads a message to this client in this exchange. Others are not even parsed:
+// anybody can send them.
+func (c *Client) reply(b []byte) (*dhcpv6.Message, bool) {
+	if len(b) < 4 || !bytes.Equal(b[1:4], c.xid[:]) {
+		return nil, false
+	}
+	m, err := dhcpv6.MessageFromBytes(b)
+	return m, err == nil && m.Options.ClientID() != nil && m.Options.ClientID().Equal(c.id())
 }
 
 func (c *Client) nextWake() time.Duration {

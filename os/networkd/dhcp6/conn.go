@@ -18,10 +18,14 @@ type Conn interface {
 	Close() error
 }
 
+// largest is the bytes of a message that is read. The names in a larger one could be
+// packed so that unpacking them takes hours.
+const largest = 2 << 10
+
 type socket struct {
 	net.PacketConn
 	servers *net.UDPAddr
-	buf     [64 << 10]byte
+	buf     [largest + 1]byte
 }
 
 // Open gives the conn of a link. Nothing can be sent before it has a link-local
@@ -48,6 +52,10 @@ func (s *socket) Send(message []byte) error {
 }
 
 func (s *socket) Receive() ([]byte, error) {
-	n, _, err := s.ReadFrom(s.buf[:])
-	return append([]byte(nil), s.buf[:n]...), err
+	for {
+		n, _, err := s.ReadFrom(s.buf[:])
+		if err != nil || n <= largest {
+			return append([]byte(nil), s.buf[:n]...), err
+		}
+	}
 }

@@ -3,7 +3,10 @@
 // names, so nothing but letters, digits, "-", "_" and dots passes.
 package dnsname
 
-import "strings"
+import (
+	"errors"
+	"strings"
+)
 
 // The limits of RFC 1035, section 2.3.4, in the form people write.
 const (
@@ -48,6 +51,29 @@ func CleanAll(names []string) []string {
 		}
 	}
 	return clean
+}
+
+// Unpack reads names in the form of RFC 1035, section 3.1, with zeros behind the last
+// one. They are not clean. Compressed ones are an error, as RFC 8106 says; unpacking
+// them can take longer than anybody waits.
+func Unpack(b []byte) ([]string, error) {
+	var names, labels []string
+	for len(b) > 0 {
+		n := int(b[0])
+		switch {
+		case n > maxLabel || n+1 > len(b):
+			return nil, errors.New("unpacking names: a label is too long")
+		case n > 0:
+			labels = append(labels, string(b[1:n+1]))
+		case labels != nil:
+			names, labels = append(names, strings.Join(labels, ".")), nil
+		}
+		b = b[n+1:]
+	}
+	if labels != nil {
+		return nil, errors.New("unpacking names: the last one has no end")
+	}
+	return names, nil
 }
 
 func isLabel(s string) bool {

@@ -41,6 +41,29 @@ func TestClean(t *testing.T) {
 	}
 }
 
+func TestUnpack(t *testing.T) {
+	for b, want := range map[string][]string{
+		"": nil, "\x00\x00": nil,
+		"\x04rack\x07example\x00\x01b\x00\x00\x00": {"rack.example", "b"},
+		"\x01a\x00\xc0\x00":                        nil, "\x01a": nil, "\x02a": nil, "\x40" + strings.Repeat("a", 64) + "\x00": nil,
+	} {
+		got, err := Unpack([]byte(b))
+		if !slices.Equal(got, want) || (err == nil) != (want != nil || strings.Trim(b, "\x00") == "") {
+			t.Errorf("%q is unpacked as %q, %v; want %q", b, got, err, want)
+		}
+	}
+}
+
+func FuzzUnpack(f *testing.F) {
+	f.Add([]byte("\x04rack\x07example\x00\x00"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		names, err := Unpack(b)
+		if n := len(strings.Join(names, " ")); n > len(b) || err != nil && names != nil {
+			t.Errorf("%q is unpacked as %q, %v", b, names, err)
+		}
+	})
+}
+
 func FuzzClean(f *testing.F) {
 	f.Add("Node_7.example.\x00")
 	f.Fuzz(func(t *testing.T, name string) {

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/ember-os/ember/os/networkd/dnsname"
-	"github.com/insomniacslk/dhcp/rfc1035label"
 )
 
 // The message and its options.
@@ -95,8 +94,8 @@ func (a *Advertisement) take(option []byte) {
 			}
 		}
 	case optionDNSSL:
-		if labels, err := rfc1035label.FromBytes(value); err == nil {
-			a.Search = dnsname.CleanAll(append(a.Search, labels.Labels...))
+		if names, err := dnsname.Unpack(value); err == nil {
+			a.Search = dnsname.CleanAll(append(a.Search, names...))
 		}
 	}
 }

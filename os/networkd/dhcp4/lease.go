@@ -153,8 +153,12 @@ func addr(ip net.IP) netip.Addr {
 }
 
 // reply reads a message of a server to the client with that address and
-// transaction.
+// transaction. One that is larger than the client asks for is none: its search
+// domains could be packed so that unpacking them takes hours.
 func reply(b []byte, mac net.HardwareAddr, xid dhcpv4.TransactionID) (*dhcpv4.DHCPv4, bool) {
+	if len(b) > largest {
+		return nil, false
+	}
 	m, err := dhcpv4.FromBytes(b)
 	ok := err == nil && m.OpCode == dhcpv4.OpcodeBootReply && m.TransactionID == xid && bytes.Equal(m.ClientHWAddr, mac)
 	return m, ok

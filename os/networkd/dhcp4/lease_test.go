@@ -96,6 +96,17 @@ func TestParseLease(t *testing.T) {
 	}
 }
 
+func TestLargest(t *testing.T) {
+	b := wire(t, full)
+	b = append(b, make([]byte, largest-len(b))...)
+	if _, ok := reply(b, mac, xid); !ok {
+		t.Error("the largest message is not read")
+	}
+	if _, ok := reply(append(b, 0), mac, xid); ok {
+		t.Error("a larger one is read")
+	}
+}
+
 func FuzzReply(f *testing.F) {
 	f.Add(wire(f, full+router+"06 04 0a000035 2a 04 0a00007b 0c 05 6e6f646537 0f 07 6578616d706c65 1a 02 05dc 77 06 04 7261636b 00 79 08 18 0a0000 0a000001"))
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -26,6 +26,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"time"
 
@@ -72,7 +73,7 @@ func run(ctx context.Context, args []string) error {
 		fetch:   fetchProgram,
 		dir:     directory,
 		output:  os.Stderr,
-		log:     logline.New(os.Stderr, config.Log),
+		log:     logline.New(os.Stderr, min(config.Log, slog.LevelInfo)),
 		network: func() (netstate.State, error) { return netstate.Read(netstate.Path) },
 		notify: func(state string) error {
 			_, err := daemon.SdNotify(false, state)

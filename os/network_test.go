@@ -374,7 +374,7 @@ func TestSyslog(t *testing.T) {
 			}
 			l.Message(func(m lab.Message) bool { return strings.Contains(m.Text, "registry_password=***") })
 			l.Message(func(m lab.Message) bool { return strings.Contains(m.Text, "stage=time") })
-			for _, app := range []string{"ember-network", "ember-time", "ember-trust"} {
+			for _, app := range []string{"ember-network", "ember-trust"} {
 				l.Message(func(m lab.Message) bool { return m.App == app })
 			}
 			for _, m := range l.Messages() {

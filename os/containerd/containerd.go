@@ -43,7 +43,7 @@ func Main(args []string) int {
 			if err != nil {
 				return err
 			}
-			m := machine{root: "/", config: config, log: logline.New(os.Stderr, config.Log), disk: scratch.Mount}
+			m := machine{root: "/", config: config, log: logline.New(os.Stderr, min(config.Log, slog.LevelInfo)), disk: scratch.Mount}
 			if watches {
 				return m.watch(ctx)
 			}

@@ -29,7 +29,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	log := logline.New(os.Stderr, slog.LevelDebug)
+	log := logline.New(os.Stderr, min(c.Log, slog.LevelInfo))
 	return Run(ctx, Config{
 		HWAddr: c.HWAddr, Interface: c.Interface, VLAN: c.VLAN, IPAM: c.IPAM, Bonds: c.Bonds,
 		Root:     "/",

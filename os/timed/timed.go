@@ -15,6 +15,7 @@ package timed
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"os"
 
@@ -45,7 +46,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	log := logline.New(os.Stderr, config.Log)
+	log := logline.New(os.Stderr, min(config.Log, slog.LevelInfo))
 	changed, err := watch(ctx, netstate.Path)
 	if err != nil {
 		return err

@@ -222,7 +222,7 @@ func actAsChild(how string) {
 	case "crashes":
 		syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	case "hangs":
-		select {}
+		time.Sleep(time.Hour)
 	}
 	os.Exit(0)
 }
@@ -255,7 +255,7 @@ func TestAsk(t *testing.T) {
 func TestMain(m *testing.M) {
 	switch os.Args[0] {
 	case "child":
-		select {}
+		time.Sleep(time.Hour)
 	case "ember":
 		actAsChild(os.Args[1])
 	}

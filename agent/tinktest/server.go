@@ -154,12 +154,17 @@ func (s *Server) Connected(agent string) Event {
 	return s.Wait("for the agent "+agent+" to connect", func(e Event) bool { return e.Event == "connected" && e.Agent == agent })
 }
 
-// Status waits for an action's state to be reported, such as "RUNNING".
+// Status waits for an action's state to be reported, such as "RUNNING". The
+// test fails at once if the workflow ends before.
 func (s *Server) Status(action, state string) Event {
 	s.t.Helper()
-	return s.Wait("for the action "+action+" to be "+state, func(e Event) bool {
-		return e.Event == "status" && e.Name == action && e.State == state
+	e := s.Wait("for the action "+action+" to be "+state, func(e Event) bool {
+		return e.Event == "status" && e.Name == action && e.State == state || e.Event == "workflow"
 	})
+	if e.Event == "workflow" {
+		s.t.Fatalf("the workflow ended with %s before the action %s was %s", e.State, action, state)
+	}
+	return e
 }
 
 // Ended waits for the workflow to end and gives its state: "SUCCESS", "FAILED"

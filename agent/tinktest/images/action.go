@@ -15,8 +15,8 @@ var actions = map[string]string{
 yes "An action of a workflow wrote this." | head -c "${BYTES:-4194304}" |
 	dd of="$DEST_DISK" bs=64k conv=notrunc,fsync || exit 1
 echo "wrote to $DEST_DISK"`,
-	Fetch:     `wget -T 30 -O - "$URL"`,
-	FetchHost: `nsenter --net=/proc/1/ns/net wget -T 30 -O - "$URL"`,
+	Fetch:     `wget -q -T 30 -O - "$URL"`,
+	FetchHost: `nsenter --net=/proc/1/ns/net wget -q -T 30 -O - "$URL"`,
 	Say:       `echo "$TEXT"`,
 	Await:     `until wget -q -T 5 -O /dev/null "$URL"; do sleep 1; done`,
 	Fail:      `echo "${TEXT:-this action fails}" >&2; exit 3`,

@@ -69,14 +69,20 @@ func (l loopback) Listen(network, address string) net.Listener {
 
 const worker = "52:54:00:00:00:01"
 
-// startAgent runs the real agent with more arguments. Its output is shown if the test fails.
+// startAgent runs the real agent with more arguments.
 func startAgent(t *testing.T, l loopback, s *Server, args ...string) {
 	t.Helper()
-	var out bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), vmtest.File(t, AgentEnv), append([]string{
+	start(t, []string{"SSL_CERT_FILE=" + l.cert}, vmtest.File(t, AgentEnv), append([]string{
 		"-transport", "grpc", "-grpc-server", s.Address(), "-id", worker, "-backoff-max-interval", "100ms",
 	}, args...)...)
-	cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+l.cert)
+}
+
+// start runs a program until the test ends. Its output is shown if the test fails.
+func start(t *testing.T, env []string, program string, args ...string) {
+	t.Helper()
+	var out bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), program, args...)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -84,7 +90,7 @@ func startAgent(t *testing.T, l loopback, s *Server, args ...string) {
 	t.Cleanup(func() {
 		cmd.Wait() // the test's context has ended
 		if t.Failed() {
-			t.Logf("The agent:\n%s", out.String())
+			t.Logf("%s:\n%s", filepath.Base(program), out.String())
 		}
 	})
 }
@@ -129,6 +135,19 @@ func TestServerComesBack(t *testing.T) {
 	s.Server.Connected(worker)
 	if state := s.Server.Ended(); state != "FAILED" {
 		t.Errorf("the workflow ended with %s", state)
+	}
+}
+
+// TestWorker has the real tink-worker come with its own protocol. It takes its ID from ID and not from
+// WORKER_ID, and knows none of the agent's flags.
+func TestWorker(t *testing.T) {
+	l := newLoopback(t)
+	s := Start(t, l, Options{Host: netip.MustParseAddr("127.0.0.1"), AnyPort: true, Workflow: Workflow{
+		Agent: worker, Actions: []Action{{Image: images.Say}},
+	}})
+	start(t, []string{"ID=" + worker, "TINKERBELL_GRPC_AUTHORITY=" + s.Server.Address(), "TINKERBELL_TLS=false"}, vmtest.File(t, WorkerEnv))
+	if e := s.Server.Foreign(worker); e.Method != "/proto.WorkflowService/GetWorkflowContexts" {
+		t.Errorf("tink-worker came with %s", e.Method)
 	}
 }
 

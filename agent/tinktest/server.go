@@ -154,6 +154,13 @@ func (s *Server) Connected(agent string) Event {
 	return s.Wait("for the agent "+agent+" to connect", func(e Event) bool { return e.Event == "connected" && e.Agent == agent })
 }
 
+// Foreign waits for an agent that speaks another protocol, such as tink-worker.
+// The server has nothing for it.
+func (s *Server) Foreign(agent string) Event {
+	s.t.Helper()
+	return s.Wait("for the agent "+agent+" with another protocol", func(e Event) bool { return e.Event == "foreign" && e.Agent == agent })
+}
+
 // Status waits for an action's state to be reported, such as "RUNNING". The
 // test fails at once if the workflow ends before.
 func (s *Server) Status(action, state string) Event {

@@ -16,7 +16,7 @@
 // Two things of the agent of Tinkerbell v0.23 decide how a site is made. With
 // containerd it reads no registry configuration and no credentials: it pulls
 // actions over HTTPS from registries that let everyone in and whose authority
-// the machine trusts. And its protocol has the PID namespace of an action in it
+// the machine trusts (and over plain HTTP from 127.0.0.1). And its protocol has the PID namespace of an action in it
 // but not the network's: see images.FetchHost.
 package tinktest
 
@@ -53,9 +53,10 @@ const (
 // Files that a site is made of, named by environment variables as vmtest.File
 // has it.
 const (
-	ServerEnv  = "TINKSERVER" // //agent/tinktest/server:tinkserver
-	AgentEnv   = "TINK_AGENT" // the real agent
-	BusyboxEnv = "BUSYBOX"    // for the actions
+	ServerEnv  = "TINKSERVER"  // //agent/tinktest/server:tinkserver
+	AgentEnv   = "TINK_AGENT"  // //agent/tinktest/server:tink-agent
+	BusyboxEnv = "BUSYBOX"     // //image/packages/busybox:program
+	WorkerEnv  = "TINK_WORKER" // //agent/tinktest/worker:tink-worker, which a site itself does not need
 )
 
 // Network is where a site serves. A *lab.Lab is one.

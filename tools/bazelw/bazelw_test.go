@@ -183,13 +183,18 @@ func TestRefusals(t *testing.T) {
 	env := func(settings ...string) func(*machine) {
 		return func(m *machine) { m.env = append(m.env, settings...) }
 	}
+	shm, err := os.MkdirTemp("/dev/shm", "ember-bazelw-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(shm) })
 	for _, c := range []struct {
 		name, sentence string
 		change         func(*machine)
 	}{
 		{"no home", "HOME is not set", env("HOME=")},
 		{"no cache", "cannot write /proc/ember: set EMBER_CACHE", env("EMBER_CACHE=/proc/ember")},
-		{"hidden cache", "but /dev is not the host's in the private root", env("EMBER_CACHE=/dev/shm/ember-bazelw-test")},
+		{"hidden cache", "but /dev is not the host's in the private root", env("EMBER_CACHE=" + shm)},
 		{"other letters", "but Bazel knows only ASCII names", env("EMBER_CACHE=" + t.TempDir() + "/ü")},
 		{"no mirror", "neither apt's sources nor EMBER_DEBIAN_MIRROR name a Debian mirror", env("EMBER_DEBIAN_MIRROR=")},
 		{"no module proxy", "GOPROXY is 'off'", env("GOPROXY=off")},

@@ -20,6 +20,14 @@ def _go_source_impl(ctx):
         stripPrefix = "{}@{}".format(module, version),
     )
 
+    _vendor(ctx, go, proxies, "{}@{}".format(module, version))
+    ctx.file("SOURCE", "{} {} {}\n".format(module, version, ctx.attr.sha256))
+    ctx.file("BUILD.bazel", """exports_files(["SOURCE"])\n""")
+    return ctx.repo_metadata(reproducible = True) if hasattr(ctx, "repo_metadata") else None
+
+def _vendor(ctx, go, proxies, name):
+    """Puts what the module in src depends on into src/vendor."""
+
     # Vendoring would also fetch what only the tests import.
     _run(ctx, ["find", "src", "-name", "*_test.go", "-type", "f", "-delete"], {})
     sums = ctx.read("src/go.sum")
@@ -30,18 +38,30 @@ def _go_source_impl(ctx):
         "GOFLAGS": "-modcacherw",
         "GOMODCACHE": str(ctx.path("mod")),
         "GOPROXY": ",".join(proxies),
-        "GOROOT": str(goroot),
-        "GOSUMDB": "off",  # the zip's hash pins go.sum, and go.sum pins the rest
+        "GOROOT": str(ctx.path(go).dirname.dirname),
+        "GOSUMDB": "off",  # the zip's hash or the repository pins go.sum, and go.sum pins the rest
         "GOTOOLCHAIN": "local",
         "GOWORK": "off",
     })
     if ctx.read("src/go.sum") != sums:
-        fail("{}@{}: its go.sum does not name every module it needs, so they would not be pinned".format(module, version))
+        fail("{}: its go.sum does not name every module it needs, so they would not be pinned".format(name))
     ctx.delete("mod")
     ctx.delete("cache")
-    ctx.file("SOURCE", "{} {} {}\n".format(module, version, ctx.attr.sha256))
+
+def _go_nested_impl(ctx):
+    folder = ctx.path(ctx.attr.go_mod).dirname
+    ctx.watch_tree(folder)
+    go = str(ctx.path(_SDK).dirname.get_child("bin").get_child("go"))
+    _run(ctx, ["cp", "-rL", str(folder), "src"], {})
+    _run(ctx, ["find", "src", "-name", "BUILD.bazel", "-type", "f", "-delete"], {})
+    _vendor(ctx, go, go_proxies(ctx, go), str(ctx.attr.go_mod))
+
+    # SOURCE stands for the folder, so it has to change with it.
+    sums = ctx.execute(["sh", "-c", "find . -path ./vendor -prune -o -type f -print | LC_ALL=C sort | xargs sha256sum"], working_directory = "src")
+    if sums.return_code:
+        fail("{}: {}".format(ctx.attr.go_mod, sums.stderr))
+    ctx.file("SOURCE", sums.stdout)
     ctx.file("BUILD.bazel", """exports_files(["SOURCE"])\n""")
-    return ctx.repo_metadata(reproducible = True) if hasattr(ctx, "repo_metadata") else None
 
 def _run(ctx, command, environment):
     result = ctx.execute(command, environment = environment, working_directory = "src" if environment else "", timeout = 3600)
@@ -59,8 +79,17 @@ _go_source = repository_rule(
     doc = "A module's source with its dependencies vendored, in src/; the file SOURCE stands for it.",
 )
 
+_go_nested = repository_rule(
+    implementation = _go_nested_impl,
+    attrs = {"go_mod": attr.label(mandatory = True, allow_single_file = True)},
+    environ = ["GOPROXY"],
+    doc = "A module of this repository with its dependencies vendored, in src/; the file SOURCE stands for it.",
+)
+
 def _projects_impl(ctx):
     for module in ctx.modules:
+        for tag in module.tags.nested:
+            _go_nested(name = tag.name, go_mod = tag.go_mod)
         for tag in module.tags.source:
             _go_source(name = tag.name, module = tag.module, sha256 = tag.sha256, version = tag.version)
     return ctx.extension_metadata(reproducible = True)
@@ -68,6 +97,10 @@ def _projects_impl(ctx):
 projects = module_extension(
     implementation = _projects_impl,
     tag_classes = {
+        "nested": tag_class(attrs = {
+            "go_mod": attr.label(doc = "go.mod of a module of this repository that is not part of the main one."),
+            "name": attr.string(doc = "Name of the repository; its SOURCE goes to go_programs."),
+        }),
         "source": tag_class(attrs = {
             "module": attr.string(doc = "The module's path."),
             "name": attr.string(doc = "Name of the repository; its SOURCE goes to go_programs."),
@@ -119,7 +152,7 @@ go_programs = rule(
     attrs = {
         "gotags": attr.string_list(doc = "Build tags."),
         "ldflags": attr.string(default = "-s -w", doc = "Flags of the Go linker."),
-        "programs": attr.string_dict(mandatory = True, doc = "Name of each program: its package, relative to the module."),
+        "programs": attr.string_dict(mandatory = True, doc = "Name of each program: its package, relative to the module or, of a module's tool, in full."),
         "source": attr.label(mandatory = True, allow_single_file = True, doc = "SOURCE of the module's repository."),
         "_sdk": attr.label(default = _SDK, allow_single_file = True),
     },

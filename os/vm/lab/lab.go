@@ -280,9 +280,14 @@ func openSocket[S io.Closer](l *Lab, r request, open func(*os.File) (S, error)) 
 	return s
 }
 
-// CA is the certificate, in PEM, of the authority that signed rsyslogd's, which
+// CA is the certificate, in PEM, of the authority that signed the servers', which
 // is good for all addresses of the lab and the name ServerName.
 func (l *Lab) CA() []byte { return l.ca }
+
+// Certificate names the files with the servers' certificate and its key, in PEM.
+func (l *Lab) Certificate() (cert, key string) {
+	return filepath.Join(l.dir, certsDir, "cert.pem"), filepath.Join(l.dir, certsDir, "key.pem")
+}
 
 // ask sends a request to the lab and waits for its answer.
 func (l *Lab) ask(r request) (*os.File, error) {

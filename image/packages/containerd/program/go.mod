@@ -3,7 +3,7 @@ module github.com/ember-os/ember/image/packages/containerd/program
 go 1.26.8
 
 require (
-	github.com/containerd/containerd/v2 v2.2.9
+	github.com/containerd/containerd/v2 v2.2.9 // newest of v2.2: nerdctl imports what v2.3 has no more
 	github.com/containerd/nerdctl/v2 v2.2.1
 )
 

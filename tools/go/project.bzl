@@ -231,16 +231,22 @@ _BUILD_ATTRS = {
     "_sdk": attr.label(default = _SDK, allow_single_file = True),
 } | TOOLROOT_ATTRS
 
+def _go_programs_impl(ctx):
+    return _go_build(ctx, ctx.attr.programs)
+
 go_programs = rule(
-    implementation = lambda ctx: _go_build(ctx, ctx.attr.programs),
+    implementation = _go_programs_impl,
     doc = "Programs that a module has or depends on, built by plain `go build`.",
     attrs = _BUILD_ATTRS | {
         "programs": attr.string_dict(mandatory = True, doc = "Name of each program: its package, or ./ and its folder in the module."),
     },
 )
 
+def _go_multicall_program_impl(ctx):
+    return _go_build(ctx, {ctx.attr.file: "./multicall"}, multicall = ctx.attr.programs)
+
 go_multicall_program = rule(
-    implementation = lambda ctx: _go_build(ctx, {ctx.attr.file: "./multicall"}, multicall = ctx.attr.programs),
+    implementation = _go_multicall_program_impl,
     doc = """Several programs in one file: the one that it is called by the name of runs.
 
 None of them is changed: see //tools/go/cmd/multicall. A program that starts itself again by
@@ -251,8 +257,11 @@ None of them is changed: see //tools/go/cmd/multicall. A program that starts its
     },
 )
 
+def _go_program_test_impl(ctx):
+    return _go_build(ctx, {ctx.label.name: ctx.attr.package}, verb = "test -c")
+
 go_program_test = rule(
-    implementation = lambda ctx: _go_build(ctx, {ctx.label.name: ctx.attr.package}, verb = "test -c"),
+    implementation = _go_program_test_impl,
     doc = "The tests of a package in a module of this workspace, which is not part of the main one.",
     attrs = _BUILD_ATTRS | {
         "package": attr.string(mandatory = True, doc = "./ and its folder in the module."),

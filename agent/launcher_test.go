@@ -115,10 +115,10 @@ func TestFetchFails(t *testing.T) {
 
 func TestNoFetchProgram(t *testing.T) {
 	tr := newTrial(t, parameters, []string{okay}, []string{"waits"})
-	tr.l.fetch, tr.enough = "/nonexistent/ember-fetch", 3
+	tr.l.fetch, tr.enough = filepath.Join(t.TempDir(), fetchProgram), 3
 	tr.start()
 	<-tr.done
-	want := "<3>running ember-fetch to fetch r.example.com/agent:1: fork/exec /nonexistent/ember-fetch: no such file or directory"
+	want := "<3>running ember-fetch to fetch r.example.com/agent:1: fork/exec " + tr.l.fetch + ": no such file or directory"
 	if got := errorsOf(tr.log.String()); got != want+"\n"+want+" times=2\n" {
 		t.Errorf("logged\n%s", got)
 	}

@@ -110,11 +110,11 @@ func TestStubborn(t *testing.T) {
 	c.Overlay = enabled(map[string]string{
 		"deaf.service":   "[Service]\nExecStart=sh -c 'trap \"\" TERM HUP INT; while :; do sleep 1; done'\nTimeoutStopSec=2\nRestart=always\n",
 		"deafer.service": "[Service]\nExecStart=sh -c 'trap \"\" TERM HUP INT; while :; do sleep 1; done'\nTimeoutStopSec=infinity\nRestart=always\n",
-		"last.service":   "[Unit]\nAfter=deaf.service\n[Service]\nExecStart=sh -c 'trap \"echo goodbye >/dev/console; exit 0\" TERM; while :; do sleep 1; done'\n",
+		"last.service":   "[Unit]\nAfter=deaf.service\n[Service]\nExecStart=sh -c 'trap \"echo goodbye >/dev/console; exit 0\" TERM; echo armed >/dev/console; while :; do sleep 1; done'\n",
 	})
 	m := vmtest.Start(t, c)
 	await(m, stage.Ready)
-	eventually(t, "the services", func() bool { return statuses(t, m)["last.service"].State == service.Active })
+	m.Line(func(line string) bool { return strings.Contains(line, "armed") })
 	if err := m.Send("poweroff\n"); err != nil {
 		t.Fatal(err)
 	}

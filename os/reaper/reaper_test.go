@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"syscall"
@@ -135,8 +136,9 @@ func TestOrphan(t *testing.T) {
 
 func TestStartFails(t *testing.T) {
 	r := run(t)
+	nothing := filepath.Join(t.TempDir(), "nothing")
 	for range 16 {
-		if _, err := r.Start("/nonexistent", nil, &syscall.ProcAttr{}); !errors.Is(err, syscall.ENOENT) {
+		if _, err := r.Start(nothing, nil, &syscall.ProcAttr{}); !errors.Is(err, syscall.ENOENT) {
 			t.Errorf("starting nothing: %v", err)
 		}
 	}

@@ -243,12 +243,13 @@ func TestCannotStart(t *testing.T) {
 	if !nstest.Inside(t, syscall.CLONE_NEWPID) {
 		return
 	}
-	h := newHarness(t, Options{Executable: "/nonexistent"})
+	nothing := filepath.Join(t.TempDir(), "nothing")
+	h := newHarness(t, Options{Executable: nothing})
 	h.start(with(simple("a.service"), func(u *unit.Unit) {
 		u.Service.Restart, u.Service.LimitInterval, u.Service.LimitBurst = "on-failure", time.Hour, 2
 	}))
 	h.settle("a.service", Failed)
-	if !strings.Contains(h.logs.String(), "starting /nonexistent: no such file or directory, restart in") {
+	if !strings.Contains(h.logs.String(), "starting "+nothing+": no such file or directory, restart in") {
 		t.Error("the log does not say why")
 	}
 }
@@ -256,11 +257,12 @@ func TestCannotStart(t *testing.T) {
 // TestBadCommand has a program that the executor does not find.
 func TestBadCommand(t *testing.T) {
 	inBoth(t, func(t *testing.T, h *harness) {
-		h.start(with(notifying("a.service"), func(u *unit.Unit) { u.Service.ExecStart[0].Path = "/nonexistent" }))
+		nothing := filepath.Join(t.TempDir(), "nothing")
+		h.start(with(notifying("a.service"), func(u *unit.Unit) { u.Service.ExecStart[0].Path = nothing }))
 		if s := h.settle("a.service", Failed); s.Reason != "exit status 203" {
 			t.Errorf("failed because of %q", s.Reason)
 		}
-		if got := h.read("output", 1); !strings.HasPrefix(got, "<3>a.service: starting /nonexistent: ") {
+		if got := h.read("output", 1); !strings.HasPrefix(got, "<3>a.service: starting "+nothing+": ") {
 			t.Errorf("printed %q", got)
 		}
 	})

@@ -96,7 +96,7 @@ func TestRun(t *testing.T) {
 	if err := run(&b, path, false, false, []string{"nothing"}); err == nil || err.Error() != `there is no unit "nothing"` {
 		t.Errorf("a name that is not known: %v", err)
 	}
-	if err := run(&b, "/nonexistent", false, false, nil); !errors.Is(err, fs.ErrNotExist) {
+	if err := run(&b, filepath.Join(t.TempDir(), "nothing"), false, false, nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no file: %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -81,7 +82,7 @@ func TestNoShell(t *testing.T) {
 		return
 	}
 	_, path := nstest.Terminal(t)
-	s := &Shell{Path: "/nonexistent", Reaper: reaper.New()}
+	s := &Shell{Path: filepath.Join(t.TempDir(), "nothing"), Reaper: reaper.New()}
 	if err := s.Run(t.Context(), path); !errors.Is(err, syscall.ENOENT) {
 		t.Errorf("without a program: %v", err)
 	}

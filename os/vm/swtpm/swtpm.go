@@ -97,15 +97,18 @@ func Start(ctx context.Context, root toolroot.Root, state, sockDir, name string)
 		return nil, fmt.Errorf("starting swtpm: %s holds no TPM", state)
 	}
 	socket := filepath.Join(sockDir, name)
-	if err := os.RemoveAll(socket); err != nil {
-		return nil, fmt.Errorf("starting swtpm: %w", err)
+	listens := socket + ".pid" // swtpm writes it once it listens
+	for _, file := range []string{socket, listens} {
+		if err := os.RemoveAll(file); err != nil {
+			return nil, fmt.Errorf("starting swtpm: %w", err)
+		}
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	cmd, err := root.Command(run, toolroot.Options{
 		Binds: []toolroot.Bind{{Src: state, Dst: "/tpm", Write: true}, {Src: sockDir, Dst: "/sock", Write: true}},
 		NoNet: true,
 	}, "swtpm", "socket", "--tpm2", "--tpmstate", "dir=/tpm", "--ctrl", "type=unixio,path=/sock/"+name,
-		"--log", "file=/sock/"+name+".log,truncate", "--terminate")
+		"--log", "file=/sock/"+name+".log,truncate", "--pid", "file=/sock/"+name+".pid", "--terminate")
 	if err != nil {
 		stop()
 		return nil, fmt.Errorf("starting swtpm: %w", err)
@@ -119,7 +122,7 @@ func Start(ctx context.Context, root toolroot.Root, state, sockDir, name string)
 		t.err = cmd.Wait()
 		close(t.done)
 	}()
-	if err := t.ready(ctx, socket); err != nil {
+	if err := t.ready(ctx, listens); err != nil {
 		err = fmt.Errorf("starting swtpm: %w\n%s", err, t.Log())
 		t.Close()
 		return nil, err
@@ -127,11 +130,11 @@ func Start(ctx context.Context, root toolroot.Root, state, sockDir, name string)
 	return t, nil
 }
 
-func (t *TPM) ready(ctx context.Context, socket string) error {
+func (t *TPM) ready(ctx context.Context, listens string) error {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if _, err := os.Stat(socket); err == nil {
+		if _, err := os.Stat(listens); err == nil {
 			return nil
 		}
 		select {

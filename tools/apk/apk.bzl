@@ -33,6 +33,7 @@ def _contents(ctx):
             "type": "tar",
             "source": ctx.file.tar.path,
             "include": ctx.attr.tar_include,
+            "exclude": ctx.attr.tar_exclude,
             "rename": ctx.attr.tar_rename,
         })
     return contents
@@ -82,6 +83,7 @@ apk_package = rule(
         "programs": attr.label_keyed_string_dict(allow_files = True, cfg = "target", doc = "Like files, with mode 0755."),
         "symlinks": attr.string_dict(doc = "Path: what the link holds."),
         "tar": attr.label(allow_single_file = True, doc = "An uncompressed tar, such as a Debian package's from @debian_packages."),
+        "tar_exclude": attr.string_list(doc = "Patterns of what not to take."),
         "tar_include": attr.string_list(doc = "Patterns of what to take from the tar; everything by default. One that matches nothing is an error."),
         "tar_rename": attr.string_dict(doc = "Leading directories in the tar: what they become."),
         "url": attr.string(doc = "The project's page."),

@@ -1,0 +1,138 @@
+// Renew takes the newest versions of the programs that are built from modules of this workspace below
+// image/packages, and shows what changed.
+//
+// It is run by `bazel run //tools/go/cmd/renew [-- FOLDER...]`. A requirement in go.mod may say what to
+// look for: `// newest of v2.2`. What the module proxy has no list of stays as it is, which is said.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/bazelbuild/rules_go/go/runfiles"
+	"golang.org/x/mod/modfile"
+
+	"github.com/ember-os/ember/tools/lockdiff"
+)
+
+func main() {
+	program := flag.String("go", "", "")
+	flag.Parse()
+	if err := run(*program, flag.Args()); err != nil {
+		fmt.Fprintf(os.Stderr, "renew: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func run(program string, folders []string) error {
+	workspace := os.Getenv("BUILD_WORKSPACE_DIRECTORY")
+	if workspace == "" {
+		return fmt.Errorf("this program changes the workspace: start it with bazel run //tools/go/cmd/renew")
+	}
+	sdk, err := runfiles.Rlocation(program)
+	if err != nil {
+		return fmt.Errorf("finding Go: %w", err)
+	}
+	if sdk, err = filepath.EvalSymlinks(sdk); err != nil { // Go finds its own root from there
+		return err
+	}
+	if err := os.Chdir(workspace); err != nil {
+		return err
+	}
+	if len(folders) == 0 {
+		if folders, err = modules("image/packages"); err != nil {
+			return err
+		}
+	}
+	for _, folder := range folders {
+		if err := renew(sdk, folder); err != nil {
+			return fmt.Errorf("renewing %s: %w", folder, err)
+		}
+	}
+	return nil
+}
+
+// modules finds the folders of modules.
+func modules(root string) ([]string, error) {
+	files, err := filepath.Glob(filepath.Join(root, "*", "*", "go.mod"))
+	for i, file := range files {
+		files[i] = filepath.Dir(file)
+	}
+	return files, err
+}
+
+func renew(sdk, folder string) error {
+	before, queries, err := read(folder)
+	if err != nil {
+		return err
+	}
+	for _, query := range queries {
+		if err := command(sdk, folder, "get", query); err != nil {
+			fmt.Printf("%s: %s stays: %v\n", folder, query, err)
+		}
+	}
+	// -e: tests of dependencies may import what no module has.
+	if err := command(sdk, folder, "mod", "tidy", "-e"); err != nil {
+		return err
+	}
+	after, _, err := read(folder)
+	if err != nil {
+		return err
+	}
+	lines := lockdiff.Lines(before, after)
+	if len(lines) == 0 {
+		lines = []string{"as it was"}
+	}
+	for _, line := range lines {
+		fmt.Printf("%s: %s\n", folder, line)
+	}
+	return nil
+}
+
+// read gives the versions that a go.mod asks for itself, and what `go get` is to be asked.
+func read(folder string) (versions map[string]string, queries []string, err error) {
+	path := filepath.Join(folder, "go.mod")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	file, err := modfile.Parse(path, text, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	versions = map[string]string{}
+	for _, r := range file.Require {
+		if r.Indirect {
+			continue
+		}
+		versions[r.Mod.Path] = r.Mod.Version
+		queries = append(queries, r.Mod.Path+"@"+wanted(r.Syntax))
+	}
+	return versions, queries, nil
+}
+
+// wanted gives what go.mod says to look for in a comment behind a requirement.
+func wanted(line *modfile.Line) string {
+	for _, comment := range line.Suffix {
+		if version, ok := strings.CutPrefix(comment.Token, "// newest of "); ok {
+			version, _, _ = strings.Cut(version, ":")
+			return strings.TrimSpace(version)
+		}
+	}
+	return "upgrade"
+}
+
+func command(sdk, folder string, args ...string) error {
+	c := exec.Command(sdk, args...)
+	c.Dir = folder
+	c.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOTOOLCHAIN=local", "GOWORK=off")
+	out, err := c.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("go %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}

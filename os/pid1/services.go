@@ -12,6 +12,7 @@ import (
 	"github.com/ember-os/ember/os/clock"
 	"github.com/ember-os/ember/os/cmdline"
 	"github.com/ember-os/ember/os/logline"
+	"github.com/ember-os/ember/os/loopback"
 	"github.com/ember-os/ember/os/mounts"
 	"github.com/ember-os/ember/os/output"
 	"github.com/ember-os/ember/os/service"
@@ -59,6 +60,7 @@ func (s *system) startServices(ctx context.Context) ([]stage.Field, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.warn("services of this machine do not reach each other", loopback.Up())
 	cgroups, err := cgroup.Open(mounts.CgroupRoot)
 	s.warn("services can leave processes behind", err)
 	m := service.New(service.Options{

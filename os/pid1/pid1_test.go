@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ember-os/ember/os/cmdline"
 	"github.com/ember-os/ember/os/nstest"
 	"github.com/ember-os/ember/os/output"
 	"github.com/ember-os/ember/os/power"
@@ -77,6 +78,25 @@ func TestBringUp(t *testing.T) {
 	lines := console()
 	if got := names(lines)[:3]; !slices.Equal(got, []string{stage.Devices, stage.Mounts, stage.Ready}) || lines[0].Get("how") != "well" {
 		t.Errorf("stages %q", got)
+	}
+}
+
+func TestTargets(t *testing.T) {
+	for line, want := range map[string]struct {
+		now   []string
+		later string
+	}{
+		"":                                   {[]string{baseTarget, "multi-user.target"}, ""},
+		"ember.workload=none":                {[]string{baseTarget}, ""},
+		"docker_registry=r.ex":               {[]string{baseTarget, "tinkerbell.target"}, ""},
+		"ember.attest_url=https://a.example": {[]string{baseTarget, attestUnit}, "multi-user.target"},
+		"ember.attest_url=wrong":             {[]string{baseTarget, attestUnit}, "multi-user.target"},
+		"ember.attest_url=https://a.example ember.workload=none": {[]string{baseTarget, attestUnit}, ""},
+	} {
+		config, _ := cmdline.Parse(line)
+		if now, later := targetsOf(config); !slices.Equal(now, want.now) || later != want.later {
+			t.Errorf("%q starts %q, then %q", line, now, later)
+		}
 	}
 }
 

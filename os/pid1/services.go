@@ -54,17 +54,22 @@ func (s *system) setClock(context.Context) ([]stage.Field, error) {
 	return fields, nil
 }
 
-// startServices starts what the machine runs. One that attests has its workload later, see startWorkload.
-func (s *system) startServices(ctx context.Context) ([]stage.Field, error) {
-	targets := []string{baseTarget}
-	workload, works := targetOf[s.config.EffectiveWorkload()]
-	attests := s.config.Attest.URL != ""
+// targetsOf is what a machine starts at once and, if it attests, what it starts once that is done; "" for
+// nothing.
+func targetsOf(c cmdline.Config) (now []string, later string) {
+	now = []string{baseTarget}
+	workload, works := targetOf[c.EffectiveWorkload()]
 	switch {
-	case attests:
-		targets = append(targets, attestUnit)
+	case c.Attest.URL != "":
+		return append(now, attestUnit), workload
 	case works:
-		targets = append(targets, workload)
+		now = append(now, workload)
 	}
+	return now, ""
+}
+
+func (s *system) startServices(ctx context.Context) ([]stage.Field, error) {
+	targets, later := targetsOf(s.config)
 	units, err := s.readUnits(ctx, targets)
 	if err != nil {
 		return nil, err
@@ -93,8 +98,8 @@ func (s *system) startServices(ctx context.Context) ([]stage.Field, error) {
 		return nil, ctx.Err()
 	}
 	s.warn("the machine has less to do", m.Start(afterLog(units), targets...))
-	if attests && works {
-		s.spawn(func() { s.warn("the workload does not start", s.startWorkload(ctx, m, workload)) })
+	if later != "" {
+		s.spawn(func() { s.warn("the workload does not start", s.startWorkload(ctx, m, later)) })
 	}
 	return []stage.Field{{Key: "units", Value: fmt.Sprint(len(units))}}, nil
 }

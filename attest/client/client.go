@@ -42,7 +42,7 @@ type TPM interface {
 
 // Config is what is asked of whom.
 type Config struct {
-	URL    string // of the server: https, a host, perhaps a port and a path that protocol.Path is put behind
+	URL    string // of the server, for ParseURL
 	Trust  Trust
 	Clock  Clock
 	Log    []byte          // the event log of the firmware; may be nil
@@ -83,7 +83,7 @@ type Result struct {
 
 // Attest attests, with as many attempts as c.Budget has time for.
 func Attest(ctx context.Context, t TPM, c Config) (*Result, error) {
-	server, err := c.server()
+	server, err := ParseURL(c.URL)
 	if err != nil {
 		return nil, err
 	}
@@ -108,9 +108,9 @@ func Attest(ctx context.Context, t TPM, c Config) (*Result, error) {
 	return result, nil
 }
 
-// server is the URL, checked.
-func (c Config) server() (*url.URL, error) {
-	u, err := url.Parse(c.URL)
+// ParseURL reads a server's address: https, a host, perhaps a port and a path, which protocol.Path is put behind.
+func ParseURL(address string) (*url.URL, error) {
+	u, err := url.Parse(address)
 	switch {
 	case err != nil:
 		return nil, errors.New("the attestation server's address is not a URL")

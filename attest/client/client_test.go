@@ -142,12 +142,12 @@ func sealedFor(t *testing.T, machine *fakeTPM) *protocol.Response {
 
 func TestURL(t *testing.T) {
 	for _, url := range []string{"", "http://a.example", "a.example", "https://", "https:a.example", "https://u:p@a.example", "https://a.example/?q", "https://a.example/#f", "https://%zz"} {
-		if _, err := (Config{URL: url}).server(); err == nil {
+		if _, err := ParseURL(url); err == nil {
 			t.Errorf("%q is accepted", url)
 		}
 	}
 	for _, url := range []string{"https://a.example", "https://a.example:8443/", "https://[::1]:1/sub"} {
-		if u, err := (Config{URL: url}).server(); err != nil || u.String() != strings.TrimSuffix(url, "/") {
+		if u, err := ParseURL(url); err != nil || u.String() != strings.TrimSuffix(url, "/") {
 			t.Errorf("%q is %v, %v", url, u, err)
 		}
 	}

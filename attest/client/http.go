@@ -13,7 +13,7 @@ func (c Config) Client(certificate *tls.Certificate) *http.Client {
 		c.limits = defaults
 	}
 	name := ""
-	if server, err := c.server(); err == nil {
+	if server, err := ParseURL(c.URL); err == nil {
 		name = server.Hostname()
 	}
 	transport := c.transport(name)

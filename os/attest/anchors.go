@@ -9,10 +9,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/ember-os/ember/attest/client"
+	"github.com/ember-os/ember/attest/overlay/manifest"
 	"github.com/ember-os/ember/os/cmdline"
 )
 
@@ -27,7 +27,7 @@ const (
 // anchors is whom the machine believes.
 type anchors struct {
 	trust client.Trust
-	keys  []string // who signs overlays
+	keys  []manifest.Key // who signs overlays
 }
 
 // readAnchors takes those of the image, and those of the command line where the image has none of a kind: who
@@ -49,11 +49,8 @@ func readAnchors(dir string, params cmdline.Attest, system func() (*x509.CertPoo
 		}
 		a.trust.Pins = append(a.trust.Pins, pin)
 	}
-	if a.keys, err = lines(filepath.Join(dir, keysFile)); err != nil {
+	if a.keys, err = readKeys(filepath.Join(dir, keysFile), params.OverlayKeys); err != nil {
 		return a, err
-	}
-	if a.keys == nil {
-		a.keys = slices.Clone(params.OverlayKeys)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, caFile))
 	switch {
@@ -70,6 +67,25 @@ func readAnchors(dir string, params cmdline.Attest, system func() (*x509.CertPoo
 		}
 	}
 	return a, nil
+}
+
+// readKeys takes those of the file, else those given.
+func readKeys(where string, given []string) (keys []manifest.Key, err error) {
+	list, err := lines(where)
+	if err != nil {
+		return nil, err
+	}
+	if list == nil {
+		list, where = given, cmdline.OverlayKeyParam
+	}
+	for _, text := range list {
+		key, err := manifest.ParseKey(text)
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", where, err)
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
 }
 
 // lines gives the lines of a file, without empty ones and those that begin with "#"; nil if it is not there.

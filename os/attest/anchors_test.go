@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/ember-os/ember/attest/client"
+	"github.com/ember-os/ember/attest/overlay/manifest"
 	"github.com/ember-os/ember/os/cmdline"
 )
 
@@ -20,25 +21,28 @@ func TestAnchors(t *testing.T) {
 	defer s.Close()
 	ca := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}))
 	image, line := client.Pin{1}, client.Pin{2}
+	k1, k2, other := manifest.Key{1}, manifest.Key{2}, manifest.Key{3}
 	system := x509.NewCertPool()
-	params := cmdline.Attest{Pins: []string{line.String()}, OverlayKeys: []string{"line"}}
+	params := cmdline.Attest{Pins: []string{line.String()}, OverlayKeys: []string{other.String()}}
 	for name, c := range map[string]struct {
 		files  map[string]string
 		params cmdline.Attest
 		roots  string // "system", "own" or ""
 		pins   []client.Pin
-		keys   []string
+		keys   []manifest.Key
 		says   string // of the error
 	}{
 		"nothing":                {roots: "system"},
 		"authorities":            {files: map[string]string{caFile: ca}, roots: "own"},
-		"command line":           {params: params, pins: []client.Pin{line}, keys: []string{"line"}},
-		"image":                  {files: map[string]string{pinFile: "# ours\n\n" + image.String() + "\n", keysFile: "k1\n k2 "}, pins: []client.Pin{image}, keys: []string{"k1", "k2"}},
-		"image and command line": {files: map[string]string{pinFile: image.String(), keysFile: "k1"}, params: params, pins: []client.Pin{image}, keys: []string{"k1"}},
-		"empty files":            {files: map[string]string{pinFile: "", keysFile: "# none\n"}, params: params, roots: "system", keys: []string{}},
-		"pins and authorities":   {files: map[string]string{caFile: ca}, params: params, roots: "own", pins: []client.Pin{line}, keys: []string{"line"}},
+		"command line":           {params: params, pins: []client.Pin{line}, keys: []manifest.Key{other}},
+		"image":                  {files: map[string]string{pinFile: "# ours\n\n" + image.String() + "\n", keysFile: k1.String() + "\n " + k2.String() + " "}, pins: []client.Pin{image}, keys: []manifest.Key{k1, k2}},
+		"image and command line": {files: map[string]string{pinFile: image.String(), keysFile: k1.String()}, params: params, pins: []client.Pin{image}, keys: []manifest.Key{k1}},
+		"empty files":            {files: map[string]string{pinFile: "", keysFile: "# none\n"}, params: params, roots: "system"},
+		"pins and authorities":   {files: map[string]string{caFile: ca}, params: params, roots: "own", pins: []client.Pin{line}, keys: []manifest.Key{other}},
 		"wrong pin":              {params: cmdline.Attest{Pins: []string{"x"}}, says: cmdline.AttestPinParam},
 		"wrong pin in the image": {files: map[string]string{pinFile: "x"}, says: pinFile},
+		"wrong key":              {params: cmdline.Attest{OverlayKeys: []string{"x"}}, says: cmdline.OverlayKeyParam},
+		"wrong key in the image": {files: map[string]string{keysFile: "x"}, params: params, says: keysFile},
 		"no certificate":         {files: map[string]string{caFile: "x"}, says: "no certificate"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -60,7 +64,7 @@ func TestAnchors(t *testing.T) {
 				roots = "own"
 			}
 			if err != nil || roots != c.roots || !slices.Equal(a.trust.Pins, c.pins) || !slices.Equal(a.keys, c.keys) {
-				t.Errorf("roots %q, pins %v, keys %q, %v", roots, a.trust.Pins, a.keys, err)
+				t.Errorf("roots %q, pins %v, keys %v, %v", roots, a.trust.Pins, a.keys, err)
 			}
 		})
 	}

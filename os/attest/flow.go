@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ember-os/ember/attest/client"
+	"github.com/ember-os/ember/attest/overlay/extract"
 	"github.com/ember-os/ember/attest/protocol"
 	"github.com/ember-os/ember/os/logline"
 	"github.com/ember-os/ember/os/stage"
@@ -27,8 +28,9 @@ type session interface {
 // overlay is one that has been verified and unpacked, but is not in the root yet.
 type overlay interface {
 	Version() uint64
-	Commit() error // an error leaves the root half written
-	Discard()
+	// Commit's error leaves the root half written, unless it is an extract.ErrUnchanged.
+	Commit() error
+	Close() error // removes what was not committed
 }
 
 // machine is the flow; its functions are what it is made of.
@@ -91,18 +93,24 @@ func (m *machine) run(ctx context.Context) error {
 	if err := m.network(ctx); err != nil {
 		return err
 	}
-	var o overlay
+	var half error
 	m.repeat(ctx, func() error {
-		o, err = m.try(ctx, s)
+		o, err := m.try(ctx, s)
+		if err == nil {
+			err = m.commit(o)
+		}
+		if m.state.Phase != Trying {
+			half, err = err, nil
+		}
 		return err
 	})
-	if ctx.Err() != nil {
+	if half != nil {
+		return m.giveUp(half)
+	}
+	if m.state.Phase == Trying { // ctx has ended
 		return nil
 	}
-	if err := m.commit(o); err != nil {
-		return m.giveUp(err)
-	}
-	if o != nil {
+	if m.state.Overlay != 0 {
 		m.warn("the overlay's certificate authorities are not trusted", m.trust(ctx))
 	}
 	return m.finish(ctx)
@@ -155,18 +163,22 @@ func (m *machine) keep(ders [][]byte) error {
 	return nil
 }
 
-// commit puts the overlay into the root. After an error the root is not what it should be.
+// commit puts the overlay into the root. An error in another phase than Trying leaves the root as it should not
+// be.
 func (m *machine) commit(o overlay) error {
-	if o != nil {
-		defer o.Discard()
-		if err := m.enter(Committing); err != nil {
-			return err
-		}
-		if err := o.Commit(); err != nil {
-			return err
-		}
-		m.state.Overlay = o.Version()
+	if o == nil {
+		return m.enter(Applied)
 	}
+	defer func() { m.warn("some of the memory is not free again", o.Close()) }()
+	if err := m.enter(Committing); err != nil {
+		return err
+	}
+	if err := o.Commit(); errors.Is(err, extract.ErrUnchanged) {
+		return errors.Join(unfit{err}, m.enter(Trying))
+	} else if err != nil {
+		return err
+	}
+	m.state.Overlay = o.Version()
 	return m.enter(Applied)
 }
 

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/ember-os/ember/attest/client"
+	"github.com/ember-os/ember/attest/overlay/extract"
 	"github.com/ember-os/ember/attest/protocol"
 )
 
@@ -47,7 +49,7 @@ func (s fakeSession) Close() error                         { s.l.do("close"); re
 type fakeOverlay struct{ l *lab }
 
 func (o fakeOverlay) Version() uint64 { return 7 }
-func (o fakeOverlay) Discard()        { o.l.do("discard") }
+func (o fakeOverlay) Close() error    { o.l.do("discard"); return nil }
 func (o fakeOverlay) Commit() error {
 	o.l.do("commit")
 	if s, err := ReadState(o.l.dir); err != nil || s.Phase != Committing {
@@ -233,6 +235,20 @@ func TestReboot(t *testing.T) {
 		l := newLab(t)
 		l.commitErr = broken
 		if err := l.runs(t, "tpm, network, attest, stage, commit, discard, reboot, close"); !errors.Is(err, broken) {
+			t.Error(err)
+		}
+	})
+	t.Run("commit does not begin", func(t *testing.T) {
+		l := newLab(t)
+		l.commitErr = fmt.Errorf("no room: %w", extract.ErrUnchanged)
+		l.machine.sleep = func(_ context.Context, d time.Duration) {
+			if l.phase(t) != Trying || d < 2*time.Minute {
+				t.Errorf("it waits %v in %v", d, l.phase(t))
+			}
+			l.commitErr = nil
+		}
+		const again = ", attest, stage, commit, discard"
+		if err := l.runs(t, "tpm, network"+again+again+", trust, cap, ready, close"); err != nil {
 			t.Error(err)
 		}
 	})

@@ -3,9 +3,9 @@
 // applied.
 //
 // An archive holds regular files, directories and symbolic links. Paths are relative to the machine's root,
-// in UTF-8, without "." and ".."; every ancestor of an entry that is in the archive is a directory; no two
-// differ in case only. There are no hard links, devices, extended attributes, sparse files, and no setuid,
-// setgid or sticky bits. Which paths may be written is in Writable. Times are not kept.
+// in UTF-8, without "." and ".."; every ancestor of an entry that is in the archive is a directory and comes
+// before it; no two differ in case only. There are no hard links, devices, extended attributes or sparse
+// files, and no setuid, setgid or sticky bits. Which paths may be written is in Writable. Times are not kept.
 //
 // The format is POSIX tar (IEEE 1003.1, ustar with pax headers where a value needs one), with exactly two
 // blocks of zeros at its end, which tar itself leaves open.
@@ -119,8 +119,10 @@ func (r *rules) note(path string, dir, explicit bool) error {
 		}
 	case p.path != path:
 		return fmt.Errorf("it differs from %q in case only", p.path)
-	case explicit && (p.explicit || !dir):
+	case explicit && p.explicit:
 		return errors.New("it is in the archive twice")
+	case explicit:
+		return errors.New("it comes after what is in it")
 	case !p.dir:
 		return fmt.Errorf("%q is in the archive and no directory", path)
 	}

@@ -63,7 +63,7 @@ func run(ctx context.Context, args []string) error {
 	if err := os.MkdirAll(Run, 0o755); err != nil {
 		return fmt.Errorf("making the directory of the attestation: %w", err)
 	}
-	p := program{params: config.Attest, log: logline.New(os.Stderr, min(config.Log, slog.LevelInfo)), anchors: Dir, staging: staging, system: x509.SystemCertPool}
+	p := program{params: config.Attest, log: logline.New(os.Stderr, min(config.Log, slog.LevelInfo)), anchors: Dir, staging: staging, root: "/", system: x509.SystemCertPool}
 	m := machine{
 		log:      p.log,
 		dir:      Run,
@@ -91,6 +91,7 @@ type program struct {
 	log     *slog.Logger
 	anchors string // the directory
 	staging string // another one, which is made and emptied
+	root    string // that the overlay goes to
 	system  func() (*x509.CertPool, error)
 
 	hostname string // as the network's daemon knows it

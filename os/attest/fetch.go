@@ -18,7 +18,7 @@ const (
 
 // fetcher gets what is at a URL, in as many connections as it takes.
 type fetcher struct {
-	server *url.URL     // of attestation: what URLs are relative to
+	server *url.URL     // of attestation: what URLs are relative to, as if a "/" followed it
 	known  *http.Client // for it
 	others *http.Client // for everybody else
 	pause  time.Duration
@@ -29,7 +29,9 @@ type fetcher struct {
 // ask for it: what is read has to be checked. Besides those of the web, "oci://REGISTRY/NAME" is the blob of that
 // digest in a repository of a registry.
 func (f fetcher) open(ctx context.Context, where string, size int64, digest string) (io.ReadCloser, error) {
-	u, err := f.server.Parse(where)
+	base := *f.server
+	base.Path += "/"
+	u, err := base.Parse(where)
 	if err != nil {
 		return nil, errors.New("fetching the overlay: its address is not a URL")
 	}

@@ -175,7 +175,7 @@ func TestFetchStalls(t *testing.T) {
 func TestFetchWhere(t *testing.T) {
 	const digest = "abc"
 	for where, want := range map[string]string{
-		"overlays/7":                                   "known https://attest.example:8443/overlays/7",
+		"overlays/7":                                   "known https://attest.example:8443/sub/overlays/7",
 		"/overlays/7?x=y":                              "known https://attest.example:8443/overlays/7?x=y",
 		"https://attest.example:8443/o":                "known https://attest.example:8443/o",
 		"https://attest.example/o":                     "others https://attest.example/o",

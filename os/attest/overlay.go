@@ -21,11 +21,12 @@ const staging = "/var/lib/ember/overlay"
 // staged is an overlay on a real machine.
 type staged struct {
 	*extract.Staged
+	root    string
 	version uint64
 }
 
 func (s staged) Version() uint64 { return s.version }
-func (s staged) Commit() error   { return s.Staged.Commit("/") }
+func (s staged) Commit() error   { return s.Staged.Commit(s.root) }
 
 // stage checks the overlay's manifest, fetches it and unpacks it beside the root.
 func (p *program) stage(ctx context.Context, r *client.Result) (overlay, error) {
@@ -73,7 +74,7 @@ func (p *program) stage(ctx context.Context, r *client.Result) (overlay, error) 
 		return nil, err
 	}
 	p.log.Info("the overlay is whole", "overlay", m.String(), "entries", m.Entries, "bytes", m.ArchiveSize)
-	return staged{s, m.Version}, nil
+	return staged{s, p.root, m.Version}, nil
 }
 
 // others is a client for servers that anybody may use.

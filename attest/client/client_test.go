@@ -98,6 +98,32 @@ func TestTPMFails(t *testing.T) {
 	}
 }
 
+// TestSlowTPM has one that quotes when the request's header is at the server already.
+func TestSlowTPM(t *testing.T) {
+	for name, status := range map[string]int{"let in": 0, "told to come again meanwhile": 503, "refused meanwhile": 403} {
+		t.Run(name, func(t *testing.T) {
+			g := &granting{t: t}
+			here := make(chan struct{})
+			s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				close(here)
+				if status != 0 {
+					w.WriteHeader(status)
+					return
+				}
+				g.ServeHTTP(w, r)
+			}))
+			machine := newTPM(t)
+			machine.slow = func() { <-here }
+			_, err := Attest(t.Context(), machine, s.client())
+			_, gone := errors.AsType[*Unreachable](err)
+			_, refused := errors.AsType[*Refused](err)
+			if gone != (status == 503) || refused != (status == 403) || (err == nil) != (status == 0) {
+				t.Errorf("the error is %T %v", err, err)
+			}
+		})
+	}
+}
+
 func TestGrant(t *testing.T) {
 	other := newTPM(t)
 	flip := func(b []byte) { b[len(b)/2] ^= 1 }

@@ -30,6 +30,7 @@ type fakeTPM struct {
 	key  *ecdsa.PrivateKey
 	node string
 	err  error
+	slow func() // before each quote; may be nil
 }
 
 func newTPM(t *testing.T) *fakeTPM {
@@ -42,6 +43,9 @@ func newTPM(t *testing.T) *fakeTPM {
 }
 
 func (f *fakeTPM) Request(nonce, hpkeKey, log []byte, claims json.RawMessage) (*protocol.Request, error) {
+	if f.slow != nil {
+		f.slow()
+	}
 	if f.err != nil {
 		return nil, f.err
 	}

@@ -48,6 +48,17 @@ func TestAttest(t *testing.T) {
 	}
 }
 
+// BenchmarkAttest is all but the work of a TPM and of the server's checks.
+func BenchmarkAttest(b *testing.B) {
+	c, machine := newServer(b, &granting{t: b}).client(), newTPM(b)
+	c.Log = make([]byte, 32<<10)
+	for b.Loop() {
+		if _, err := Attest(b.Context(), machine, c); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func TestChallenge(t *testing.T) {
 	nonce := make([]byte, protocol.NonceSize)
 	rand.Read(nonce)

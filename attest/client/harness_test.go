@@ -33,7 +33,7 @@ type fakeTPM struct {
 	slow func() // before each quote; may be nil
 }
 
-func newTPM(t *testing.T) *fakeTPM {
+func newTPM(t testing.TB) *fakeTPM {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -83,7 +83,7 @@ var (
 	serials sync.Mutex
 )
 
-func sign(t *testing.T, template *x509.Certificate, parent *x509.Certificate, public crypto.PublicKey, by crypto.Signer) *x509.Certificate {
+func sign(t testing.TB, template *x509.Certificate, parent *x509.Certificate, public crypto.PublicKey, by crypto.Signer) *x509.Certificate {
 	t.Helper()
 	serials.Lock()
 	serial++
@@ -100,7 +100,7 @@ func sign(t *testing.T, template *x509.Certificate, parent *x509.Certificate, pu
 	return cert
 }
 
-func newAuthority(t *testing.T, from, to time.Time) *authority {
+func newAuthority(t testing.TB, from, to time.Time) *authority {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -112,7 +112,7 @@ func newAuthority(t *testing.T, from, to time.Time) *authority {
 }
 
 // issue gives a certificate for 127.0.0.1 and test.example, with the authority's behind it.
-func (a *authority) issue(t *testing.T, from, to time.Time) tls.Certificate {
+func (a *authority) issue(t testing.TB, from, to time.Time) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -137,7 +137,7 @@ type server struct {
 	cert tls.Certificate
 }
 
-func newServer(t *testing.T, h http.Handler, change ...func(*tls.Config)) *server {
+func newServer(t testing.TB, h http.Handler, change ...func(*tls.Config)) *server {
 	t.Helper()
 	ca := newAuthority(t, testNow.Add(-time.Hour), testNow.Add(time.Hour))
 	s := &server{ca: ca, cert: ca.issue(t, testNow.Add(-time.Hour), testNow.Add(time.Hour))}
@@ -145,7 +145,7 @@ func newServer(t *testing.T, h http.Handler, change ...func(*tls.Config)) *serve
 	return s
 }
 
-func (s *server) start(t *testing.T, h http.Handler, change ...func(*tls.Config)) {
+func (s *server) start(t testing.TB, h http.Handler, change ...func(*tls.Config)) {
 	s.Server = httptest.NewUnstartedServer(h)
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{s.cert}}
 	for _, f := range change {
@@ -165,7 +165,7 @@ func (s *server) client() Config {
 
 // granting attests machines whose quote is bound to the connection or, if it is not nil, to nonce.
 type granting struct {
-	t      *testing.T
+	t      testing.TB
 	nonce  []byte
 	change func(*protocol.Grant)
 	damage func(*protocol.Response)
@@ -240,7 +240,7 @@ func (g *granting) seal(request *protocol.Request, binding []byte) *protocol.Res
 }
 
 // attest gives the errors of an attempt that must not work.
-func attest(t *testing.T, c Config) error {
+func attest(t testing.TB, c Config) error {
 	t.Helper()
 	result, err := Attest(t.Context(), newTPM(t), c)
 	if err == nil {
@@ -250,7 +250,7 @@ func attest(t *testing.T, c Config) error {
 	return err
 }
 
-func wantUnreachable(t *testing.T, err error, says string) *Unreachable {
+func wantUnreachable(t testing.TB, err error, says string) *Unreachable {
 	t.Helper()
 	e, ok := errors.AsType[*Unreachable](err)
 	if !ok || !strings.Contains(err.Error(), says) {
@@ -259,7 +259,7 @@ func wantUnreachable(t *testing.T, err error, says string) *Unreachable {
 	return e
 }
 
-func wantUntrusted(t *testing.T, err error, says string) *Untrusted {
+func wantUntrusted(t testing.TB, err error, says string) *Untrusted {
 	t.Helper()
 	e, ok := errors.AsType[*Untrusted](err)
 	if !ok || !strings.Contains(err.Error(), says) {

@@ -188,7 +188,7 @@ func refusal(status int, header http.Header, answer []byte) error {
 		return &Unreachable{Err: fmt.Errorf("%s to %.200q, which is not followed", text, header.Get("Location"))}
 	case status == http.StatusRequestTimeout || status == http.StatusTooEarly || status == http.StatusTooManyRequests:
 	case status >= 400 && status < 500:
-		r := &Refused{Status: status, Code: fmt.Sprintf("http-%d", status)}
+		r := &Refused{Status: status, Code: fmt.Sprintf("http-%d", status), After: after(header)}
 		var p protocol.Problem
 		if json.Unmarshal(answer, &p) == nil && isCode(p.Code) {
 			r.Code, r.Message = p.Code, printable(p.Message)

@@ -45,6 +45,8 @@ type Refused struct {
 	Status  int    // of HTTP
 	Code    string // protocol.Problem's, or "http-404" where the answer has none
 	Message string // the same; may be ""
+	// After is when the server wants to be asked again, from now on; 0 if it did not say.
+	After time.Duration
 }
 
 func (e *Refused) Error() string {

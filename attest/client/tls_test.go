@@ -94,12 +94,12 @@ func TestTLS(t *testing.T) {
 			var n atomic.Int32
 			s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				n.Add(1)
-				answering(status, nil, string(body))(w, r)
+				answering(status, map[string]string{"Retry-After": "60"}, string(body))(w, r)
 			}))
 			c := s.client()
 			c.Budget = time.Hour
 			e, ok := errors.AsType[*Refused](attest(t, c))
-			if !ok || *e != (Refused{status, "not-enrolled", "ask [2J your operator"}) {
+			if !ok || *e != (Refused{status, "not-enrolled", "ask [2J your operator", time.Minute}) {
 				t.Errorf("%+v", e)
 			}
 			if n.Load() != 1 {

@@ -271,7 +271,10 @@ func (p *pauses) after(err error) time.Duration {
 		return gone.After
 	}
 	d, most, n := firstPause, lastPause, &p.quick
-	if _, refused := errors.AsType[*client.Refused](err); refused {
+	if refused, ok := errors.AsType[*client.Refused](err); ok {
+		if refused.After > 0 {
+			return refused.After
+		}
 		d, most, n = firstRefusal, lastRefusal, &p.slow
 	}
 	if _, ok := errors.AsType[unfit](err); ok {

@@ -335,4 +335,7 @@ func TestPauses(t *testing.T) {
 	if d := p.after(gone); d != gone.After {
 		t.Errorf("%v after a server that says 7s", d)
 	}
+	if refused.After = 9 * time.Second; p.after(refused) != refused.After {
+		t.Error("a server that refuses and says when is not obeyed")
+	}
 }

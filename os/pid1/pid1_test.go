@@ -18,6 +18,7 @@ import (
 	"github.com/ember-os/ember/os/nstest"
 	"github.com/ember-os/ember/os/output"
 	"github.com/ember-os/ember/os/power"
+	"github.com/ember-os/ember/os/service"
 	"github.com/ember-os/ember/os/stage"
 	"github.com/ember-os/ember/os/unit"
 )
@@ -243,6 +244,8 @@ func actAsChild(how string) {
 		syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	case "hangs":
 		time.Sleep(time.Hour)
+	case "units":
+		unit.Encode(os.Stdout, []unit.Unit{{Name: baseTarget}, {Name: "multi-user.target", Wants: []string{"new.target"}}, {Name: "new.target"}})
 	}
 	os.Exit(0)
 }
@@ -268,6 +271,35 @@ func TestAsk(t *testing.T) {
 		t.Error(err)
 	}
 	cancel()
+}
+
+// TestStartWorkload has units that appear with the attestation.
+func TestStartWorkload(t *testing.T) {
+	s, _ := testSystem(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s.spawn(func() { s.reaper.Run(ctx) })
+	for problem, want := range map[string]string{"": "", "no such program": "the attestation has failed"} {
+		m := service.New(service.Options{Reaper: s.reaper, Spawn: s.spawn, Log: s.log, Dir: t.TempDir()})
+		if err := m.Start([]unit.Unit{{Name: attestUnit, Error: problem}}, attestUnit); err != nil {
+			t.Fatal(err)
+		}
+		err := s.startWorkload(ctx, m, "multi-user.target")
+		if want == "" && err != nil || want != "" && (err == nil || err.Error() != want) {
+			t.Errorf("the error is %v, want %q", err, want)
+		}
+		if state, err := m.Wait(t.Context(), "new.target"); (state == service.Active) != (want == "") {
+			t.Errorf("the new unit is %v, %v", state, err)
+		}
+		if err := m.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	m := service.New(service.Options{Reaper: s.reaper, Spawn: s.spawn, Log: s.log, Dir: t.TempDir()})
+	if err := s.startWorkload(ctx, m, "multi-user.target"); err == nil {
+		t.Error("the workload starts without attestation")
+	}
+	m.Stop(t.Context())
 }
 
 // TestMain is also a child that does nothing but wait for its end, and the program

@@ -11,6 +11,7 @@ package attest
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -31,6 +32,7 @@ import (
 	"github.com/ember-os/ember/os/netstate"
 	"github.com/ember-os/ember/os/stage"
 	"github.com/ember-os/ember/os/version"
+	"golang.org/x/sys/unix"
 )
 
 const usage = `usage: ember attest
@@ -63,6 +65,11 @@ func run(ctx context.Context, args []string) error {
 	if err := os.MkdirAll(Run, 0o755); err != nil {
 		return fmt.Errorf("making the directory of the attestation: %w", err)
 	}
+	unlock, err := lock(Run)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	p := program{params: config.Attest, log: logline.New(os.Stderr, min(config.Log, slog.LevelInfo)), anchors: Dir, staging: staging, root: "/", system: x509.SystemCertPool}
 	m := machine{
 		log:      p.log,
@@ -83,6 +90,19 @@ func run(ctx context.Context, args []string) error {
 		state: State{Server: config.Attest.URL},
 	}
 	return m.run(ctx)
+}
+
+// lock keeps a second program from doing the same at the same time.
+func lock(dir string) (unlock func() error, err error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening the directory of the attestation: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, errors.New("another \"ember attest\" is running; \"ember services\" says how far it is")
+	}
+	return f.Close, nil
 }
 
 // program is the flow's functions on a real machine.

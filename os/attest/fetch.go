@@ -164,7 +164,7 @@ func (b *blob) get(ctx context.Context) (*http.Response, error) {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", b.offset))
 	}
 	b.token.use(req)
-	resp, err := b.client.Do(req)
+	resp, err := do(b.client, req)
 	if err != nil || resp.StatusCode != http.StatusUnauthorized || b.token == nil {
 		return resp, err
 	}
@@ -173,5 +173,14 @@ func (b *blob) get(ctx context.Context) (*http.Response, error) {
 		return nil, err
 	}
 	b.token.use(req)
-	return b.client.Do(req)
+	return do(b.client, req)
+}
+
+// do gives errors without the URL: there are some that are as good as a password.
+func do(c *http.Client, r *http.Request) (*http.Response, error) {
+	resp, err := c.Do(r)
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		err = fmt.Errorf("asking %s: %w", r.URL.Host, wrapped.Err)
+	}
+	return resp, err
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -134,6 +135,20 @@ func TestFetchFails(t *testing.T) {
 		}
 		r.Close()
 		s.Close()
+	}
+}
+
+// TestSecretURL has a URL that opens what it names.
+func TestSecretURL(t *testing.T) {
+	f := newFetcher(t, "https://attest.example")
+	f.others = &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) { return nil, errors.New("no route") })}
+	r, err := f.open(t.Context(), "https://web.example/o?signature=hush", 1, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := io.ReadAll(r); err == nil || strings.Contains(err.Error(), "hush") || !strings.Contains(err.Error(), "asking web.example: no route") {
+		t.Errorf("the error is %v", err)
 	}
 }
 

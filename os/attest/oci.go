@@ -50,7 +50,7 @@ func (t *token) fetch(ctx context.Context, challenge string) error {
 	if err != nil {
 		return permanent{err}
 	}
-	resp, err := t.client.Do(req)
+	resp, err := do(t.client, req)
 	if err != nil {
 		return fmt.Errorf("asking for a token: %w", err)
 	}

@@ -166,6 +166,25 @@ func TestStage(t *testing.T) {
 	}
 }
 
+func TestLock(t *testing.T) {
+	dir := t.TempDir()
+	unlock, err := lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lock(dir); err == nil || !strings.Contains(err.Error(), "another") {
+		t.Errorf("the second one: %v", err)
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again()
+}
+
 func TestReachable(t *testing.T) {
 	address := []netstate.Address{{Source: netstate.Static}}
 	for _, c := range []struct {

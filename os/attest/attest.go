@@ -25,6 +25,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/ember-os/ember/attest/client"
 	"github.com/ember-os/ember/attest/protocol"
+	"github.com/ember-os/ember/attest/tpm"
 	"github.com/ember-os/ember/os/cli"
 	"github.com/ember-os/ember/os/clock"
 	"github.com/ember-os/ember/os/cmdline"
@@ -74,13 +75,13 @@ func run(ctx context.Context, args []string) error {
 	m := machine{
 		log:      p.log,
 		dir:      Run,
-		tpm:      openTPM,
+		tpm:      func() (session, error) { return openTPM(tpm.Device) },
 		network:  p.awaitNetwork,
 		attest:   p.attest,
 		setClock: p.setClock,
 		stage:    p.stage,
 		trust:    trust,
-		capTPM:   capTPM,
+		capTPM:   func() error { return capTPM(tpm.Device) },
 		reboot:   func() error { return syscall.Kill(1, syscall.SIGTERM) },
 		notify: func(state string) error {
 			_, err := daemon.SdNotify(false, state)
@@ -161,7 +162,7 @@ func (p *program) attest(ctx context.Context, s session) (*client.Result, error)
 	if err != nil {
 		return nil, err
 	}
-	if c.Log, err = eventLog(); err != nil {
+	if c.Log, err = tpm.EventLog(); err != nil {
 		return nil, err
 	}
 	c.Claims = protocol.Claims{Image: version.Version, Hostname: p.hostname,

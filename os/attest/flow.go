@@ -151,7 +151,7 @@ func (m *machine) try(ctx context.Context, s session) (overlay, error) {
 	return m.stage(ctx, result)
 }
 
-// keep writes the certificate for the programs of this machine.
+// keep writes the certificate for people to look at.
 func (m *machine) keep(ders [][]byte) error {
 	var text []byte
 	for _, der := range ders {

@@ -19,7 +19,7 @@ const Run = "/run/ember/attest"
 // Its files.
 const (
 	StateFile       = "state.json"      // State
-	CertificateFile = "certificate.pem" // of the machine, and those above it, for as long as State says
+	CertificateFile = "certificate.pem" // of the machine, and those above it, whose key has ended with the session
 )
 
 // Phase is how far the machine is.

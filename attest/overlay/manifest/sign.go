@@ -31,10 +31,10 @@ func (k Key) String() string { return keyPrefix + encoding.EncodeToString(k[:]) 
 
 // ParseKey reads a public key.
 func ParseKey(text string) (Key, error) {
-	var k Key
 	b, err := encoding.DecodeString(strings.TrimPrefix(text, keyPrefix))
-	if err != nil || len(b) != len(k) || !strings.HasPrefix(text, keyPrefix) {
-		return k, fmt.Errorf("%q is not a key for overlays: that is %q and 43 characters", text, keyPrefix)
+	// The decoder would skip newlines.
+	if err != nil || len(b) != len(Key{}) || Key(b).String() != text {
+		return Key{}, fmt.Errorf("%q is not a key for overlays: that is %q and 43 characters", text, keyPrefix)
 	}
 	return Key(b), nil
 }

@@ -171,8 +171,8 @@ func checkPath(path string) error {
 	return nil
 }
 
-// entry reads a header of a tar archive.
-func entry(h *tar.Header) (Entry, error) {
+// FromHeader gives the entry that a header of a tar archive is. Its path may break rules of this package.
+func FromHeader(h *tar.Header) (Entry, error) {
 	e := Entry{Path: h.Name, Mode: fs.FileMode(h.Mode & 0o777), UID: h.Uid, GID: h.Gid}
 	switch h.Typeflag {
 	case tar.TypeReg:

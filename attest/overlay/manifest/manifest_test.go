@@ -65,6 +65,20 @@ func TestKey(t *testing.T) {
 	}
 }
 
+func TestKeys(t *testing.T) {
+	_, one := signer('1')
+	_, two := signer('2')
+	keys, err := ParseKeys("# of the rack\n" + one.String() + "\r\n\n  " + two.String())
+	if err != nil || len(keys) != 2 || keys[0] != one || keys[1] != two {
+		t.Errorf("they are read as %v, %v", keys, err)
+	}
+	for _, bad := range []string{"", "# none\n", one.String() + " " + two.String(), one.String() + "\nx\n"} {
+		if keys, err := ParseKeys(bad); err == nil {
+			t.Errorf("%q is read as %v", bad, keys)
+		}
+	}
+}
+
 // TestGrant is the list of attacks on a manifest. Those on the grant around it are in package protocol.
 func TestGrant(t *testing.T) {
 	private, public := signer('k')

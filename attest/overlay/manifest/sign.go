@@ -39,6 +39,27 @@ func ParseKey(text string) (Key, error) {
 	return Key(b), nil
 }
 
+// ParseKeys reads a file of public keys: one a line, but for empty lines and those that begin with "#". There
+// is at least one.
+func ParseKeys(text string) ([]Key, error) {
+	var keys []Key
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		k, err := ParseKey(line)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, k)
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("there is no key for overlays")
+	}
+	return keys, nil
+}
+
 // Sign gives the signed manifest. The signer's key is an Ed25519 key.
 func Sign(m *Manifest, signer crypto.Signer) ([]byte, error) {
 	if _, ok := signer.Public().(ed25519.PublicKey); !ok {

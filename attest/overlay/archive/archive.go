@@ -98,19 +98,22 @@ func (r *rules) check(e Entry) error {
 	case e.Target != "":
 		return errors.New("it has a target but is no symbolic link")
 	}
-	for i, c := range e.Path {
-		if c == '/' {
-			if err := r.note(e.Path[:i], true, false); err != nil {
-				return err
-			}
+	key := fold(e.Path)
+	for i, j := 0, 0; ; i, j = i+1, j+1 { // the same ancestor ends at i and at j
+		nextI, nextJ := strings.IndexByte(e.Path[i:], '/'), strings.IndexByte(key[j:], '/')
+		if nextI < 0 {
+			break
+		}
+		i, j = i+nextI, j+nextJ
+		if err := r.note(e.Path[:i], key[:j], true, false); err != nil {
+			return err
 		}
 	}
-	return r.note(e.Path, e.Kind == Directory, true)
+	return r.note(e.Path, key, e.Kind == Directory, true)
 }
 
-// note records a path, or finds it recorded.
-func (r *rules) note(path string, dir, explicit bool) error {
-	key := fold(path)
+// note records a path, whose folded form is key, or finds it recorded.
+func (r *rules) note(path, key string, dir, explicit bool) error {
 	p, ok := r.seen[key]
 	switch {
 	case !ok:
@@ -133,6 +136,9 @@ func (r *rules) note(path string, dir, explicit bool) error {
 // fold maps strings that differ in case only to the same string.
 func fold(s string) string {
 	return strings.Map(func(c rune) rune {
+		if c < utf8.RuneSelf {
+			return unicode.ToUpper(c) // the least of its kind
+		}
 		least := c
 		for next := unicode.SimpleFold(c); next != c; next = unicode.SimpleFold(next) {
 			least = min(least, next)
@@ -165,8 +171,8 @@ func checkPath(path string) error {
 	return nil
 }
 
-// entry reads a header of a tar archive.
-func entry(h *tar.Header) (Entry, error) {
+// FromHeader gives the entry that a header of a tar archive is. Its path may break rules of this package.
+func FromHeader(h *tar.Header) (Entry, error) {
 	e := Entry{Path: h.Name, Mode: fs.FileMode(h.Mode & 0o777), UID: h.Uid, GID: h.Gid}
 	switch h.Typeflag {
 	case tar.TypeReg:

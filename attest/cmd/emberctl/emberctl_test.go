@@ -95,8 +95,8 @@ func TestSealAndInspect(t *testing.T) {
 	if err := look.print(&text, r); err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range []string{"version     1\n", "by a key that you trust", "  etc/issue\" -> \"motd\"", "3 entries", want.String()} {
-		if !strings.Contains(strings.ReplaceAll(text.String(), `"etc`, `etc`), strings.TrimSpace(line)) {
+	for _, line := range []string{"version     1\n", "by a key that you trust", "  etc/issue -> motd\n", "3 entries", want.String()} {
+		if !strings.Contains(text.String(), line) {
 			t.Errorf("it does not print %q:\n%s", line, &text)
 		}
 	}

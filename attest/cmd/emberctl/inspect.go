@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -219,11 +220,19 @@ func nodes(ids []string) string {
 func listing(w io.Writer, content []entry) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, e := range content {
-		text := fmt.Sprintf("%+q", e.Path)
+		text := visible(e.Path)
 		if e.Target != "" {
-			text += fmt.Sprintf(" -> %+q", e.Target)
+			text += " -> " + visible(e.Target)
 		}
 		fmt.Fprintf(t, "%s\t%d:%d\t%d\t  %s\n", e.Mode, e.UID, e.GID, e.Size, text)
 	}
 	t.Flush()
+}
+
+// visible quotes what a terminal might not show as it is.
+func visible(s string) string {
+	if quoted := strconv.QuoteToGraphic(s); quoted != `"`+s+`"` {
+		return quoted
+	}
+	return s
 }

@@ -76,10 +76,10 @@ func keygen(stdout io.Writer, dir, passphrase string) error {
 			return err
 		}
 	}
-	_, err = fmt.Fprintf(stdout, `%[1]s signs overlays. Keep it off machines and servers; a copy is all that it takes to
-configure every machine.
-%[2]s lets machines know who signs: put it into the image as /etc/ember/attest/%[2]s, or the key on
-the kernel command line:
+	_, err = fmt.Fprintf(stdout, `%[1]s signs overlays. Keep it off machines and servers: whoever has it can write the
+configuration of every machine.
+%[2]s tells machines who signs: put it into the image as /etc/ember/attest/%[2]s, or
+the key on the kernel command line:
   ember.overlay_key=%[5]s
 %[3]s opens overlays for machines that attest: give it to attestd, and to nobody else.
 %[4]s is what overlays are sealed to.

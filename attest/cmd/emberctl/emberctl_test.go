@@ -284,7 +284,7 @@ func TestKeyFile(t *testing.T) {
 	}
 	say := func(word string) func() (string, error) { return func() (string, error) { return word, nil } }
 	for _, word := range []string{"", "correct horse"} {
-		text, err := formatKey(key, word)
+		text, err := formatKey(key, word, 10)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -52,7 +52,7 @@ func keygen(stdout io.Writer, dir, passphrase string) error {
 	if err != nil {
 		return fmt.Errorf("making a signing key: %w", err)
 	}
-	private, err := formatKey(signer, passphrase)
+	private, err := formatKey(signer, passphrase, workFactor)
 	if err != nil {
 		return err
 	}

@@ -20,8 +20,11 @@ const (
 	ageHeader = "age-encryption.org/"
 )
 
+// workFactor is scrypt's for a passphrase, as a power of two: about a second.
+const workFactor = 18
+
 // formatKey gives a private key as PEM, which is encrypted with age if there is a passphrase.
-func formatKey(key ed25519.PrivateKey, passphrase string) ([]byte, error) {
+func formatKey(key ed25519.PrivateKey, passphrase string, workFactor int) ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("writing the signing key: %w", err)
@@ -34,6 +37,7 @@ func formatKey(key ed25519.PrivateKey, passphrase string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encrypting the signing key: %w", err)
 	}
+	recipient.SetWorkFactor(workFactor)
 	var b bytes.Buffer
 	w, err := age.Encrypt(&b, recipient)
 	if err == nil {

@@ -96,9 +96,15 @@ type TPM struct {
 	root toolroot.Root
 	dir  string // of state and socket
 
-	process *swtpm.TPM
+	process process
 	control *net.UnixConn
 	data    *os.File
+}
+
+// process is swtpm.
+type process interface {
+	Log() string
+	Close()
 }
 
 // New starts a TPM that is powered on and started up. All of one name have the same EK, made once for the
@@ -131,10 +137,20 @@ const (
 )
 
 // PowerOn starts the TPM and has it start up, as firmware does.
-func (p *TPM) PowerOn() (err error) {
-	if p.process, err = swtpm.Start(p.t.Context(), p.root, filepath.Join(p.dir, "state"), p.dir, "s"); err != nil {
+func (p *TPM) PowerOn() error {
+	started, err := swtpm.Start(p.t.Context(), p.root, filepath.Join(p.dir, "state"), p.dir, "s")
+	if err != nil {
 		return err
 	}
+	p.process = started
+	if err := p.connect(); err != nil {
+		return err
+	}
+	return p.Reset()
+}
+
+// connect powers the TPM on, but has it not start up.
+func (p *TPM) connect() (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("%w\n%s", err, p.process.Log())
@@ -155,7 +171,7 @@ func (p *TPM) PowerOn() (err error) {
 	if err != nil {
 		return err
 	}
-	return p.Reset()
+	return p.command(nil, cmdInit, 0)
 }
 
 // command sends a command over the control channel.

@@ -180,7 +180,7 @@ func unwrap(b []byte) []byte {
 func element(b []byte) (first, rest []byte) {
 	var v asn1.RawValue
 	rest, err := asn1.Unmarshal(b, &v)
-	if err != nil || v.Class != asn1.ClassUniversal || v.Tag != asn1.TagSequence {
+	if err != nil || v.Class != asn1.ClassUniversal || v.Tag != asn1.TagSequence || !v.IsCompound {
 		return nil, nil
 	}
 	return v.FullBytes, rest

@@ -71,6 +71,31 @@ func TestTPM(t *testing.T) {
 			t.Error("the certificate cannot be read")
 		}
 	})
+	t.Run("endorsement auth set", func(t *testing.T) {
+		p := attesttest.New(t, "one")
+		_, err := tpm2.HierarchyChangeAuth{
+			AuthHandle: tpm2.AuthHandle{Handle: tpm2.TPMRHEndorsement, Auth: tpm2.PasswordAuth(nil)},
+			NewAuth:    tpm2.TPM2BAuth{Buffer: []byte("somebody's")},
+		}.Execute(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := attempt(t, p); !errors.Is(err, tpm.ErrPassword) {
+			t.Errorf("%v", err)
+		}
+		if err := p.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Evict(0x81010016); err != nil { // the EK has to be made
+			t.Fatal(err)
+		}
+		if err := p.Evict(0x81010001); err != nil {
+			t.Fatal(err)
+		}
+		if err := attempt(t, p); !errors.Is(err, tpm.ErrPassword) {
+			t.Errorf("%v", err)
+		}
+	})
 	t.Run("NV full", func(t *testing.T) {
 		p := attesttest.New(t, "one")
 		size := 2048

@@ -1,5 +1,5 @@
 // Package verify judges a machine's request: is the quote the TPM's, is it about this request, and what does
-// it say? It has no network, no store and no clock.
+// it say? It has no network and no store, and the time is an argument.
 //
 // It proves nothing of a machine that cannot open the answer: the attestation key's attributes, and that it is
 // in the TPM of the endorsement key, are the machine's word until it activates [Evidence.Credential].
@@ -13,6 +13,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -30,7 +31,7 @@ type Options struct {
 	// Enrolled tells whether an operator has enrolled an EK. It is asked about machines that are not Attested;
 	// nil knows none.
 	Enrolled func(node string) bool
-	// Now is when certificates have to be valid.
+	// Now is when certificates have to be valid. It must be set.
 	Now time.Time
 }
 
@@ -162,7 +163,7 @@ func exact[T tpm2.Marshallable, P interface {
 		return nil, err
 	}
 	if string(tpm2.Marshal(P(v))) != string(b) {
-		return nil, fmt.Errorf("it is not as the TPM 2.0 Library writes it")
+		return nil, errors.New("it is not as the TPM 2.0 Library writes it")
 	}
 	return v, nil
 }

@@ -14,6 +14,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -95,9 +96,15 @@ type TPM struct {
 	root toolroot.Root
 	dir  string // of state and socket
 
-	process *swtpm.TPM
+	process process
 	control *net.UnixConn
 	data    *os.File
+}
+
+// process is swtpm.
+type process interface {
+	Log() string
+	Close()
 }
 
 // New starts a TPM that is powered on and started up. All of one name have the same EK, made once for the
@@ -130,10 +137,20 @@ const (
 )
 
 // PowerOn starts the TPM and has it start up, as firmware does.
-func (p *TPM) PowerOn() (err error) {
-	if p.process, err = swtpm.Start(p.t.Context(), p.root, filepath.Join(p.dir, "state"), p.dir, "s"); err != nil {
+func (p *TPM) PowerOn() error {
+	started, err := swtpm.Start(p.t.Context(), p.root, filepath.Join(p.dir, "state"), p.dir, "s")
+	if err != nil {
 		return err
 	}
+	p.process = started
+	if err := p.connect(); err != nil {
+		return err
+	}
+	return p.Reset()
+}
+
+// connect powers the TPM on, but has it not start up.
+func (p *TPM) connect() (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("%w\n%s", err, p.process.Log())
@@ -154,7 +171,7 @@ func (p *TPM) PowerOn() (err error) {
 	if err != nil {
 		return err
 	}
-	return p.Reset()
+	return p.command(nil, cmdInit, 0)
 }
 
 // command sends a command over the control channel.
@@ -258,4 +275,35 @@ func (p *TPM) Close() error {
 		}
 	}
 	return nil
+}
+
+// Banks has the TPM keep PCRs of these hashes only, from a reset on, which it does too. What is not in all
+// includes all that the TPM was made with.
+func (p *TPM) Banks(hashes ...tpm2.TPMIAlgHash) error {
+	var b []byte
+	put := func(values ...any) {
+		for _, v := range values {
+			b, _ = binary.Append(b, binary.BigEndian, v) // to a slice, of fixed sizes
+		}
+	}
+	all := []tpm2.TPMIAlgHash{tpm2.TPMAlgSHA1, tpm2.TPMAlgSHA256, tpm2.TPMAlgSHA384, tpm2.TPMAlgSHA512}
+	size := headerSize + 4 + 4 + 9 + 4 + 6*len(all)
+	// TPM2_PCR_Allocate, by the platform's empty password
+	put(tpm2.TPMSTSessions, uint32(size), uint32(0x12b), tpm2.TPMRHPlatform)
+	put(uint32(9), tpm2.TPMRSPW, uint16(0), byte(0), uint16(0), uint32(len(all)))
+	for _, hash := range all {
+		bits := []byte{0, 0, 0}
+		if slices.Contains(hashes, hash) {
+			bits = []byte{0xff, 0xff, 0xff}
+		}
+		put(hash, byte(len(bits)), bits)
+	}
+	response, err := p.Send(b)
+	if err != nil {
+		return err
+	}
+	if rc := tpm2.TPMRC(binary.BigEndian.Uint32(response[6:])); rc != tpm2.TPMRCSuccess {
+		return rc
+	}
+	return p.Reboot()
 }

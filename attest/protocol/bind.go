@@ -118,14 +118,7 @@ func (r *Response) Open(binding []byte, key hpke.PrivateKey, activate func(blob,
 	if err != nil {
 		return nil, errors.New("opening the grant: it is not what the server made for this request and this TPM")
 	}
-	g := new(Grant)
-	if err := decode(plain, g); err != nil {
-		return nil, fmt.Errorf("reading the grant: %w", err)
-	}
-	if g.Version != Version {
-		return nil, fmt.Errorf("the grant is of version %d, not %d", g.Version, Version)
-	}
-	return g, nil
+	return DecodeGrant(plain)
 }
 
 // transcript is what the grant's key depends on and its encryption authenticates.
@@ -144,4 +137,10 @@ func grantCipher(shared, secret, transcript []byte) (cipher.AEAD, error) {
 		return nil, fmt.Errorf("making the grant's key: %w", err)
 	}
 	return cipher.NewGCM(block)
+}
+
+// CheckKey tells whether b is a Request's HPKEKey.
+func CheckKey(b []byte) error {
+	_, err := kem.NewPublicKey(b)
+	return err
 }

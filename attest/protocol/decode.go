@@ -32,3 +32,15 @@ func DecodeResponse(b []byte) (*Response, error) {
 	}
 	return r, nil
 }
+
+// DecodeGrant reads a Grant strictly: what a server grants and a machine does not understand is not granted.
+func DecodeGrant(b []byte) (*Grant, error) {
+	g := new(Grant)
+	if err := decode(b, g); err != nil {
+		return nil, fmt.Errorf("reading the grant: %w", err)
+	}
+	if g.Version != Version {
+		return nil, fmt.Errorf("the grant is of version %d, not %d", g.Version, Version)
+	}
+	return g, nil
+}

@@ -12,7 +12,6 @@
 package protocol
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -66,8 +65,9 @@ type Request struct {
 	PCRs [][]byte `json:"pcrs"`
 	// EventLog is the firmware's log (TCG PC Client Platform Firmware Profile), or empty where there is none.
 	EventLog []byte `json:"eventLog,omitempty"`
-	// Claims is what the machine says that no TPM vouches for: a JSON object, of Claims for now.
-	Claims json.RawMessage `json:"claims,omitempty"`
+	// Claims is what the machine says that no TPM vouches for: the bytes of a JSON object, of Claims for now.
+	// They are bytes, and so base64, because they are bound: JSON in JSON may be written differently on the way.
+	Claims []byte `json:"claims,omitempty"`
 	// Nonce is that of a Challenge, or empty if the TLS exporter's value is in its place.
 	Nonce []byte `json:"nonce,omitempty"`
 }

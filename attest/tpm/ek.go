@@ -13,8 +13,8 @@ import (
 )
 
 // endorsement finds the endorsement key: the first of ek.Profiles that has a certificate, or if none has, the
-// first that the TPM can make. Which it is does not depend on anything that a former user of the TPM can
-// change without the platform's authorization, but for deleting or hiding certificates.
+// first that the TPM can make. What is persistent does not decide. An owner of the TPM can change which it is,
+// and with it the machine's name, by making an index that the vendor has not made: clearing the TPM undoes it.
 func (s *Session) endorsement() error {
 	present, err := handles(s.t, ek.Profiles[0].Certificate&^0xffff, ek.LastChain)
 	if err != nil {
@@ -180,7 +180,7 @@ func unwrap(b []byte) []byte {
 func element(b []byte) (first, rest []byte) {
 	var v asn1.RawValue
 	rest, err := asn1.Unmarshal(b, &v)
-	if err != nil || v.Class != asn1.ClassUniversal || v.Tag != asn1.TagSequence {
+	if err != nil || v.Class != asn1.ClassUniversal || v.Tag != asn1.TagSequence || !v.IsCompound {
 		return nil, nil
 	}
 	return v.FullBytes, rest

@@ -19,12 +19,6 @@ const quoteTries = 5
 // bound to, log the firmware's event log, claims a JSON object or nil. Nonce stays empty: where the server
 // gave one, the caller sets it.
 func (s *Session) Request(nonce, hpkeKey, log []byte, claims json.RawMessage) (*protocol.Request, error) {
-	if len(claims) > 0 {
-		var err error
-		if claims, err = json.Marshal(claims); err != nil { // the bytes that are sent are the ones hashed
-			return nil, fmt.Errorf("writing the claims: %w", err)
-		}
-	}
 	r := &protocol.Request{
 		Version:             protocol.Version,
 		EKCertificates:      s.certificates,

@@ -1,6 +1,7 @@
 package tpm
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/rand"
 	"encoding/asn1"
@@ -122,6 +123,9 @@ func (s *Session) primary(hierarchy tpm2.TPMHandle, template tpm2.TPMTPublic) (k
 		PrimaryHandle: tpm2.AuthHandle{Handle: hierarchy, Auth: tpm2.PasswordAuth(nil)},
 		InPublic:      tpm2.New2B(template),
 	}.Execute(s.t)
+	if hierarchy == tpm2.TPMRHEndorsement {
+		err = password(err)
+	}
 	if err != nil {
 		return key{}, err
 	}
@@ -130,6 +134,14 @@ func (s *Session) primary(hierarchy tpm2.TPMHandle, template tpm2.TPMTPublic) (k
 		return key{}, errors.Join(err, s.flush(key{handle: made.ObjectHandle, transient: true}))
 	}
 	return k, nil
+}
+
+// password tells why an empty password of the endorsement hierarchy is wrong.
+func password(err error) error {
+	if errors.Is(err, tpm2.TPMRCBadAuth) {
+		return fmt.Errorf("%w: %w", ErrPassword, err)
+	}
+	return err
 }
 
 func (s *Session) flush(k key) error {
@@ -180,8 +192,8 @@ func (s *Session) authorize(t transport.TPM, session tpm2.TPMISHPolicy, alg tpm2
 		AuthHandle:    tpm2.AuthHandle{Handle: tpm2.TPMRHEndorsement, Auth: tpm2.PasswordAuth(nil)},
 		PolicySession: session,
 	}.Execute(t)
-	if err != nil || string(s.ek.area.AuthPolicy.Buffer) == string(ek.PolicyA(alg)) {
-		return err
+	if err != nil || bytes.Equal(s.ek.area.AuthPolicy.Buffer, ek.PolicyA(alg)) {
+		return password(err)
 	}
 	_, err = tpm2.PolicyOr{
 		PolicySession: session,

@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/sha256"
+	"sync"
 	"testing"
 
 	"github.com/google/go-tpm/tpm2"
@@ -84,5 +85,27 @@ func TestSession(t *testing.T) {
 	}
 	if s.Node() != again.Node() {
 		t.Error("the name changes")
+	}
+}
+
+// The TLS key signs for one connection while the session asks for another.
+func TestAtOnce(t *testing.T) {
+	s := start(t, attesttest.New(t, "one"))
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			if _, err := s.Request(make([]byte, protocol.NonceSize), nil, nil, nil); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Go(func() {
+			if _, err := s.Signer().Sign(nil, make([]byte, 32), crypto.SHA256); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if _, err := s.Signer().Sign(nil, make([]byte, 48), crypto.SHA384); err == nil {
+		t.Error("it signs SHA-384")
 	}
 }

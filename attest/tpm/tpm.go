@@ -38,6 +38,7 @@ var (
 	ErrVersion12 = errors.New("the TPM is of version 1.2, which cannot attest; where the firmware's setup offers 2.0, choose it")
 	ErrFailure   = errors.New("the TPM has found itself faulty and answers nothing; switch the power off and on")
 	ErrNoSHA256  = errors.New("the TPM has no SHA-256 PCRs; enable that bank in the firmware's setup")
+	ErrPassword  = errors.New("the TPM's endorsement hierarchy has a password; clear the TPM in the firmware's setup")
 )
 
 // ErrBusy says that the TPM has asked for another try for Patience. Later it may be better.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -77,7 +78,13 @@ func (s *Server) refuse(ctx context.Context, d *decision, r *refusal) {
 }
 
 // answer decides. An error is a *challenge, *refusal, *verify.Refusal, or a failure of ours.
-func (s *Server) answer(w http.ResponseWriter, r *http.Request, d *decision) (*protocol.Response, error) {
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, d *decision) (answer *protocol.Response, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.Log.Error("panic in a request", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			answer, err = nil, errors.New("panic")
+		}
+	}()
 	request, err := readRequest(w, r)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -67,6 +68,9 @@ func refused(err error) *refusal {
 		return r
 	case errors.As(err, &v):
 		return &refusal{status: http.StatusForbidden, code: v.Code, message: v.Message}
+	}
+	if errors.Is(err, context.Canceled) {
+		return &refusal{status: http.StatusBadRequest, code: CodeIncomplete, message: "the request is incomplete", detail: "the client has gone"}
 	}
 	return failure(err)
 }

@@ -16,7 +16,6 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -102,12 +101,6 @@ func (s *Server) Replace(settings *Settings) {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	defer func() {
-		if v := recover(); v != nil && v != http.ErrAbortHandler {
-			s.Log.Error("panic in a request", "path", r.URL.Path, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-			panic(http.ErrAbortHandler) // the connection may be in the middle of an answer
-		}
-	}()
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	s.mux.ServeHTTP(w, r)

@@ -18,7 +18,7 @@ func (s *Server) overlay(w http.ResponseWriter, r *http.Request) {
 		(&refusal{status: http.StatusTooManyRequests, code: CodeRateAddress, message: "too many requests from your address", after: wait}).write(w)
 		return
 	}
-	o := s.archive.find(strings.TrimPrefix(r.URL.Path, "/"), now)
+	o := s.shelf.find(strings.TrimPrefix(r.URL.Path, "/"), now)
 	if o == nil {
 		(&refusal{status: http.StatusNotFound, code: CodeNoOverlay, message: "there is no such overlay, or no longer"}).write(w)
 		return

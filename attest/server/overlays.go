@@ -187,9 +187,9 @@ func (all Overlays) choose(name string, atLeast uint64, node string, now time.Ti
 	return o, nil
 }
 
-// archive is the ciphertext that can be fetched: what is published, and for as long as a grant for it may be
+// shelf is the ciphertext that can be fetched: what is published, and for as long as a grant for it may be
 // under way what was.
-type archive struct {
+type shelf struct {
 	mu      sync.Mutex
 	current map[string]*Overlay // by path
 	gone    map[string]retired
@@ -200,7 +200,7 @@ type retired struct {
 	until time.Time
 }
 
-func (a *archive) add(overlays Overlays, now time.Time) {
+func (a *shelf) add(overlays Overlays, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	next := make(map[string]*Overlay)
@@ -223,7 +223,7 @@ func (a *archive) add(overlays Overlays, now time.Time) {
 	a.current, a.gone = next, left
 }
 
-func (a *archive) find(path string, now time.Time) *Overlay {
+func (a *shelf) find(path string, now time.Time) *Overlay {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if o := a.current[path]; o != nil {

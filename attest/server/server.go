@@ -59,7 +59,7 @@ type Settings struct {
 type Server struct {
 	Config
 	settings atomic.Pointer[Settings]
-	archive  archive
+	shelf    shelf
 	nonces   *nonces
 	limiters *limiters
 	slots    chan struct{} // requests that are being verified
@@ -96,7 +96,7 @@ func New(ctx context.Context, c Config, s *Settings) (*Server, error) {
 // fetched for as long as a grant for them may be under way.
 func (s *Server) Replace(settings *Settings) {
 	s.settings.Store(settings)
-	s.archive.add(settings.Overlays, s.Now())
+	s.shelf.add(settings.Overlays, s.Now())
 }
 
 // ServeHTTP implements http.Handler.

@@ -475,6 +475,27 @@ func TestRates(t *testing.T) {
 	})
 }
 
+// A request that gets no turn is told to come again, and its own end does not wait for a turn.
+func TestBusy(t *testing.T) {
+	l := start(t, anyPolicy)
+	for range cap(l.slots) {
+		l.slots <- struct{}{}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := l.slot(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	l.patience = time.Millisecond
+	a := l.attest(t, newMachine(t, "a"))
+	l.wantRefused(t, a, 503, CodeBusy)
+	if a.header.Get("Retry-After") == "" {
+		t.Error("it is not told when to come again")
+	}
+	<-l.slots
+	l.grant(t, newMachine(t, "a"))
+}
+
 // No grant without a line in the audit log, no secret in it.
 func TestAuditFails(t *testing.T) {
 	l := start(t, anyPolicy, func(c *Config) {

@@ -134,7 +134,9 @@ func TestListen(t *testing.T) {
 	<-refused
 
 	limits := l.(*listener)
+	limits.mu.Lock()
 	limits.limits.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	limits.mu.Unlock()
 	dial()
 	last := <-accepted
 	if limits.enter(netip.MustParseAddr("192.0.2.1")) {

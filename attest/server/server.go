@@ -63,6 +63,7 @@ type Server struct {
 	nonces   *nonces
 	limiters *limiters
 	slots    chan struct{} // requests that are being verified
+	patience time.Duration // of a request for a slot
 	mux      http.ServeMux
 
 	verify func(*protocol.Request, []byte, verify.Options) (*verify.Evidence, error)
@@ -84,6 +85,7 @@ func New(ctx context.Context, c Config, s *Settings) (*Server, error) {
 		nonces:   &nonces{key: key, registry: c.Registry},
 		limiters: newLimiters(c.Limits),
 		slots:    make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
+		patience: slotTimeout,
 		verify:   verify.Verify,
 	}
 	server.mux.HandleFunc("POST "+protocol.Path, server.attest)
@@ -108,7 +110,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // slot waits for its turn to use the processor.
 func (s *Server) slot(ctx context.Context) (release func(), err error) {
-	wait := time.NewTimer(slotTimeout)
+	wait := time.NewTimer(s.patience)
 	defer wait.Stop()
 	select {
 	case s.slots <- struct{}{}:

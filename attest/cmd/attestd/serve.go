@@ -54,51 +54,54 @@ type process struct {
 }
 
 // start opens everything but the network.
-func start(ctx context.Context, path string, flags flags, log *slog.Logger) (p *process, err error) {
-	p = &process{path: path, flags: flags, log: log}
-	defer func() {
-		if err != nil {
-			p.close()
-		}
-	}()
-	if p.config, err = readConfig(path, flags); err != nil {
+func start(ctx context.Context, path string, flags flags, log *slog.Logger) (*process, error) {
+	p := &process{path: path, flags: flags, log: log}
+	if err := p.open(ctx); err != nil {
+		p.close()
 		return nil, err
 	}
-	c := p.config
+	return p, nil
+}
+
+func (p *process) open(ctx context.Context) error {
+	c, err := readConfig(p.path, p.flags)
+	if err != nil {
+		return err
+	}
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
-		return nil, fmt.Errorf("making the data folder: %w", err)
+		return fmt.Errorf("making the data folder: %w", err)
 	}
 	if p.store, err = bolt.Open(filepath.Join(c.Data, "store")); err != nil {
-		return nil, err
+		return err
 	}
 	p.registry = store.NewRegistry(p.store, nil)
 	if p.audit, err = openAudit(c.Audit); err != nil {
-		return nil, err
+		return err
 	}
 	authority, err := server.OpenAuthority(c.Authority.Certificate, c.Authority.Key, time.Now())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	seen := p.fingerprint(c)
 	l, err := load(ctx, c, p.registry, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p.server, err = server.New(ctx, server.Config{
 		Registry:  p.registry,
 		Authority: authority,
-		Audit:     server.NewAudit(p.audit, func(err error) { log.Error("a decision is not in the audit log", "error", err) }),
-		Log:       log,
+		Audit:     server.NewAudit(p.audit, func(err error) { p.log.Error("a decision is not in the audit log", "error", err) }),
+		Log:       p.log,
 		Challenge: c.Binding == bindChallenge,
 		Proxies:   c.Proxies,
 		Queue:     c.Queue,
 		Limits:    server.Limits{AddressPerMinute: c.Limits.RequestsPerAddress, MachinePerMinute: c.Limits.RequestsPerMachine},
 	}, l.settings)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p.use(c, l, seen)
-	return p, nil
+	return nil
 }
 
 func (p *process) close() {

@@ -27,7 +27,7 @@ var (
 
 const (
 	// patience is how long the file's lock is waited for: a server that is being replaced needs a moment.
-	patience = 5 * time.Second
+	patience = 3 * time.Second
 	// gathering is how long a change waits for others to share its write to the disk.
 	gathering = 500 * time.Microsecond
 	// sweep is how many ended entries a change removes.

@@ -34,7 +34,7 @@ const (
 func (s *Server) attest(w http.ResponseWriter, r *http.Request) {
 	d := &decision{start: s.Now(), address: address(r, s.Proxies)}
 	controller := http.NewResponseController(w)
-	controller.SetReadDeadline(time.Now().Add(bodyTimeout)) // not supported by tests' recorders; the process has its own
+	controller.SetReadDeadline(time.Now().Add(bodyTimeout))
 	wait, first := s.limiters.addresses.take(site(d.address), d.start)
 	if wait > 0 {
 		problem := &refusal{status: http.StatusTooManyRequests, code: CodeRateAddress, message: "too many requests from your address", after: wait}
@@ -93,11 +93,6 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, d *decision) (an
 	if err != nil {
 		return nil, err
 	}
-	release, err := s.slot(r.Context())
-	if err != nil {
-		return nil, &refusal{status: http.StatusServiceUnavailable, code: CodeBusy, message: "the server is busy", detail: err.Error(), after: slotTimeout}
-	}
-	defer release()
 	settings := s.settings.Load()
 	e, err := s.evidence(r.Context(), settings, request, nonce)
 	if err != nil {
@@ -172,8 +167,16 @@ func (s *Server) nonce(state *tls.ConnectionState, request *protocol.Request) ([
 	return nonce, nil
 }
 
-// evidence is the request, verified.
+// evidence is the request, verified, which is what takes a processor's time. The disk is waited for without a
+// slot, so that many requests share a write.
 func (s *Server) evidence(ctx context.Context, settings *Settings, request *protocol.Request, nonce []byte) (*verify.Evidence, error) {
+	release, err := s.slot(ctx)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	} else if err != nil {
+		return nil, &refusal{status: http.StatusServiceUnavailable, code: CodeBusy, message: "the server is busy", detail: err.Error(), after: slotTimeout}
+	}
+	defer release()
 	var problem error
 	e, err := s.verify(request, nonce, verify.Options{
 		Roots:         settings.Roots,
@@ -190,8 +193,8 @@ func (s *Server) evidence(ctx context.Context, settings *Settings, request *prot
 		},
 		Now: s.Now(),
 	})
-	if err := errors.Join(problem, ctx.Err()); err != nil {
-		return nil, err
+	if other := errors.Join(problem, ctx.Err()); other != nil {
+		return nil, other
 	}
 	return e, err
 }

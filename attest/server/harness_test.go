@@ -63,7 +63,7 @@ func (l *lines) String() string {
 
 const anyPolicy = "- {name: all, tiers: [attested, enrolled]}"
 
-func settings(t *testing.T, policies string) *Settings {
+func settings(t testing.TB, policies string) *Settings {
 	t.Helper()
 	set, err := policy.Parse([]byte(policies))
 	if err != nil {
@@ -72,7 +72,7 @@ func settings(t *testing.T, policies string) *Settings {
 	return &Settings{Policies: set}
 }
 
-func openStore(t *testing.T) store.Store {
+func openStore(t testing.TB) store.Store {
 	t.Helper()
 	s, err := bolt.Open(filepath.Join(t.TempDir(), "store"))
 	if err != nil {
@@ -83,7 +83,7 @@ func openStore(t *testing.T) store.Store {
 }
 
 // start starts a server with the policies. Change may change its configuration.
-func start(t *testing.T, policies string, change ...func(*Config)) *lab {
+func start(t testing.TB, policies string, change ...func(*Config)) *lab {
 	t.Helper()
 	l := &lab{audit: new(lines), log: new(lines), now: time.Now()}
 	clock := func() time.Time {
@@ -174,7 +174,7 @@ type machine struct {
 	late func(*protocol.Request) // after it
 }
 
-func newMachine(t *testing.T, ek string) *machine {
+func newMachine(t testing.TB, ek string) *machine {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -189,7 +189,7 @@ func newMachine(t *testing.T, ek string) *machine {
 
 func (m *machine) node() string { return nodeOf(&protocol.Request{EK: []byte(m.ek)}) }
 
-func (m *machine) request(t *testing.T, nonce []byte) *protocol.Request {
+func (m *machine) request(t testing.TB, nonce []byte) *protocol.Request {
 	t.Helper()
 	key, err := x509.MarshalPKIXPublicKey(m.key.Public())
 	if err != nil {
@@ -269,7 +269,7 @@ func read(t *testing.T, resp *http.Response) answer {
 	return a
 }
 
-func encode(t *testing.T, r *protocol.Request) io.Reader {
+func encode(t testing.TB, r *protocol.Request) io.Reader {
 	t.Helper()
 	b, err := json.Marshal(r)
 	if err != nil {
@@ -361,7 +361,7 @@ func (l *lab) wantRefused(t *testing.T, a answer, status int, code string) {
 }
 
 // recorded is a request that came over no connection.
-func (l *lab) recorded(t *testing.T, r *protocol.Request) (*httptest.ResponseRecorder, *http.Request) {
+func (l *lab) recorded(t testing.TB, r *protocol.Request) (*httptest.ResponseRecorder, *http.Request) {
 	t.Helper()
 	return httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, protocol.Path, encode(t, r))
 }

@@ -103,6 +103,8 @@ func (s *Server) Replace(settings *Settings) {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// net/http keeps the deadline of a request before on the same connection.
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(bodyTimeout + answerTimeout))
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	s.mux.ServeHTTP(w, r)

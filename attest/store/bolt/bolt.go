@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -28,9 +29,7 @@ var (
 const (
 	// patience is how long the file's lock is waited for: a server that is being replaced needs a moment.
 	patience = 3 * time.Second
-	// gathering is how long a change waits for others to share its write to the disk.
-	gathering = 500 * time.Microsecond
-	// sweep is how many ended entries a change removes.
+	// sweep is how many ended entries a transaction removes besides one for each of its changes.
 	sweep = 16
 )
 
@@ -38,6 +37,10 @@ const (
 type Store struct {
 	db  *bbolt.DB
 	now func() time.Time
+
+	writer  sync.Mutex // who has it writes what waits
+	mu      sync.Mutex
+	waiting []*change
 }
 
 // Open opens the file at path, or makes it. If another process has it open and keeps it, that is an error.
@@ -48,7 +51,6 @@ func Open(path string) (*Store, error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("opening the store: %w", err)
 	}
-	db.MaxBatchDelay = gathering
 	err = db.Update(func(tx *bbolt.Tx) error {
 		_, err1 := tx.CreateBucketIfNotExists(entries)
 		_, err2 := tx.CreateBucketIfNotExists(leases)
@@ -58,7 +60,7 @@ func Open(path string) (*Store, error) {
 		db.Close()
 		return nil, fmt.Errorf("opening the store %s: %w", path, err)
 	}
-	return &Store{db, time.Now}, nil
+	return &Store{db: db, now: time.Now}, nil
 }
 
 // Close ends all use of the file.
@@ -119,65 +121,19 @@ func (s *Store) List(ctx context.Context, prefix, after string, limit int) ([]st
 
 // Put implements store.Store.
 func (s *Store) Put(ctx context.Context, key string, value []byte, revision uint64, life time.Duration) (uint64, error) {
-	var next uint64
-	err := s.change(ctx, key, value, revision, func(tx *bbolt.Tx) error {
-		var err error
-		if next, err = tx.Bucket(entries).NextSequence(); err != nil {
-			return err
-		}
-		r := record{revision: next, value: value}
-		if life != store.Forever {
-			r.end = s.now().Add(life).UnixMilli()
-			if err := tx.Bucket(leases).Put(lease(r.end, key), nil); err != nil {
-				return err
-			}
-		}
-		return tx.Bucket(entries).Put([]byte(key), r.encode())
-	})
-	if err != nil {
+	c := &change{key: key, value: value, revision: revision, life: life}
+	if err := s.make(ctx, c); err != nil {
 		return 0, fmt.Errorf("writing %q: %w", key, err)
 	}
-	return next, nil
+	return c.next, nil
 }
 
 // Delete implements store.Store.
 func (s *Store) Delete(ctx context.Context, key string, revision uint64) error {
-	err := s.change(ctx, key, nil, revision, func(tx *bbolt.Tx) error {
-		if revision == 0 {
-			return store.ErrConflict // what is not there cannot be deleted
-		}
-		return tx.Bucket(entries).Delete([]byte(key))
-	})
-	if err != nil {
+	if err := s.make(ctx, &change{key: key, revision: revision, remove: true}); err != nil {
 		return fmt.Errorf("deleting %q: %w", key, err)
 	}
 	return nil
-}
-
-// change runs do, after which the entry is another, if the entry is of that revision. Changes of several
-// callers may share a transaction; bbolt runs that of a failed one again, alone.
-func (s *Store) change(ctx context.Context, key string, value []byte, revision uint64, do func(*bbolt.Tx) error) error {
-	if err := errors.Join(ctx.Err(), store.Check(key, value)); err != nil {
-		return err
-	}
-	return s.db.Batch(func(tx *bbolt.Tx) error {
-		if err := s.removeEnded(tx); err != nil {
-			return err
-		}
-		old, err := s.find(tx, key)
-		if err != nil {
-			return err
-		}
-		if old.revision != revision {
-			return store.ErrConflict
-		}
-		if old.end != 0 {
-			if err := tx.Bucket(leases).Delete(lease(old.end, key)); err != nil {
-				return err
-			}
-		}
-		return do(tx)
-	})
 }
 
 // find returns the key's record; that of a key that is not there, or no longer, is zero.
@@ -193,13 +149,13 @@ func (s *Store) find(tx *bbolt.Tx, key string) (record, error) {
 	return r, nil
 }
 
-// removeEnded removes the oldest of the entries that are over. A lease whose entry has a later end, because
+// removeEnded removes the oldest of the entries that are over, at most so many. A lease whose entry has a later end, because
 // it ended and was written again, is removed alone.
-func (s *Store) removeEnded(tx *bbolt.Tx) error {
+func (s *Store) removeEnded(tx *bbolt.Tx, most int) error {
 	now := s.now()
 	c := tx.Bucket(leases).Cursor()
 	var over [][]byte
-	for k, _ := c.First(); k != nil && len(over) < sweep; k, _ = c.Next() {
+	for k, _ := c.First(); k != nil && len(over) < most; k, _ = c.Next() {
 		if end, _, ok := splitLease(k); ok && end > now.UnixMilli() {
 			break
 		}
@@ -208,11 +164,7 @@ func (s *Store) removeEnded(tx *bbolt.Tx) error {
 	for _, k := range over {
 		if _, key, ok := splitLease(k); ok {
 			b := tx.Bucket(entries).Get([]byte(key))
-			r, err := decode(b)
-			if b != nil && err != nil {
-				return fmt.Errorf("%q: %w", key, err)
-			}
-			if b != nil && r.ended(now) {
+			if r, err := decode(b); err == nil && r.ended(now) {
 				if err := tx.Bucket(entries).Delete([]byte(key)); err != nil {
 					return err
 				}

@@ -145,3 +145,9 @@ func grantCipher(shared, secret, transcript []byte) (cipher.AEAD, error) {
 	}
 	return cipher.NewGCM(block)
 }
+
+// CheckKey tells whether b is a Request's HPKEKey.
+func CheckKey(b []byte) error {
+	_, err := kem.NewPublicKey(b)
+	return err
+}

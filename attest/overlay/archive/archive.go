@@ -25,9 +25,10 @@ import (
 )
 
 const (
-	maxPath      = 1024    // bytes of an entry's path, and of a link's target
-	maxComponent = 255     // NAME_MAX
-	maxPaths     = 8 << 20 // bytes of all paths together
+	maxPath      = 1024     // bytes of an entry's path, and of a link's target
+	maxComponent = 255      // NAME_MAX
+	maxPaths     = 32 << 20 // bytes of all paths together, with perPath for each
+	perPath      = 96       // bytes that a path takes in memory besides itself
 )
 
 // Kind is what an entry is.
@@ -54,7 +55,7 @@ type Entry struct {
 type rules struct {
 	seen    map[string]place // by folded path
 	entries int
-	bytes   int // of all paths in seen
+	bytes   int // that seen has
 }
 
 // place is a path that is an entry or an ancestor of one.
@@ -98,24 +99,27 @@ func (r *rules) check(e Entry) error {
 	case e.Target != "":
 		return errors.New("it has a target but is no symbolic link")
 	}
-	for i, c := range e.Path {
-		if c == '/' {
-			if err := r.note(e.Path[:i], true, false); err != nil {
-				return err
-			}
+	key := fold(e.Path)
+	for i, j := 0, 0; ; i, j = i+1, j+1 { // the same ancestor ends at i and at j
+		nextI, nextJ := strings.IndexByte(e.Path[i:], '/'), strings.IndexByte(key[j:], '/')
+		if nextI < 0 {
+			break
+		}
+		i, j = i+nextI, j+nextJ
+		if err := r.note(e.Path[:i], key[:j], true, false); err != nil {
+			return err
 		}
 	}
-	return r.note(e.Path, e.Kind == Directory, true)
+	return r.note(e.Path, key, e.Kind == Directory, true)
 }
 
-// note records a path, or finds it recorded.
-func (r *rules) note(path string, dir, explicit bool) error {
-	key := fold(path)
+// note records a path, whose folded form is key, or finds it recorded.
+func (r *rules) note(path, key string, dir, explicit bool) error {
 	p, ok := r.seen[key]
 	switch {
 	case !ok:
-		if r.bytes += len(path) + len(key); r.bytes > maxPaths {
-			return fmt.Errorf("the paths in the archive have more than %d bytes", maxPaths)
+		if r.bytes += len(path) + len(key) + perPath; r.bytes > maxPaths {
+			return errors.New("the archive has too many and too long paths to be remembered")
 		}
 	case p.path != path:
 		return fmt.Errorf("it differs from %q in case only", p.path)
@@ -133,6 +137,9 @@ func (r *rules) note(path string, dir, explicit bool) error {
 // fold maps strings that differ in case only to the same string.
 func fold(s string) string {
 	return strings.Map(func(c rune) rune {
+		if c < utf8.RuneSelf {
+			return unicode.ToUpper(c) // the least of its kind
+		}
 		least := c
 		for next := unicode.SimpleFold(c); next != c; next = unicode.SimpleFold(next) {
 			least = min(least, next)
@@ -165,8 +172,8 @@ func checkPath(path string) error {
 	return nil
 }
 
-// entry reads a header of a tar archive.
-func entry(h *tar.Header) (Entry, error) {
+// FromHeader gives the entry that a header of a tar archive is. Its path may break rules of this package.
+func FromHeader(h *tar.Header) (Entry, error) {
 	e := Entry{Path: h.Name, Mode: fs.FileMode(h.Mode & 0o777), UID: h.Uid, GID: h.Gid}
 	switch h.Typeflag {
 	case tar.TypeReg:

@@ -14,14 +14,16 @@ const blockSize = 512
 // Reader reads an archive and checks it as it goes.
 type Reader struct {
 	tar   *tar.Reader
-	in    *tail
+	in    *limited
+	tail  *Tail
 	rules *rules
 }
 
 // NewReader reads an archive from in, which has size bytes.
 func NewReader(in io.Reader, size int64) *Reader {
-	t := &tail{in: in, left: size}
-	return &Reader{tar.NewReader(t), t, newRules()}
+	r := &Reader{in: &limited{in, size}, tail: new(Tail), rules: newRules()}
+	r.tar = tar.NewReader(io.TeeReader(r.in, r.tail))
+	return r
 }
 
 // Next gives the next entry, whose content is then Read. After the last one it makes sure that the archive is
@@ -33,7 +35,7 @@ func (r *Reader) Next() (Entry, error) {
 	} else if err != nil {
 		return Entry{}, fmt.Errorf("reading the archive: %w", err)
 	}
-	e, err := entry(h)
+	e, err := FromHeader(h)
 	if err == nil {
 		err = r.rules.add(e)
 	}
@@ -56,7 +58,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 func (r *Reader) Entries() int { return r.rules.entries }
 
 func (r *Reader) end() error {
-	if !r.in.zeros() {
+	if !r.tail.Ended() {
 		return errors.New("reading the archive: it is cut off: its end is not marked")
 	}
 	switch n, err := io.Copy(io.Discard, r.in); {
@@ -70,42 +72,42 @@ func (r *Reader) end() error {
 	return io.EOF
 }
 
-// tail reads up to left bytes and remembers the last two blocks. One byte more is an error.
-type tail struct {
+// limited reads up to left bytes. One byte more is an error.
+type limited struct {
 	in   io.Reader
 	left int64
-	last []byte
 }
 
-func (t *tail) Read(p []byte) (int, error) {
+func (l *limited) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if t.left == 0 {
+	if l.left == 0 {
 		var one [1]byte
-		if _, err := io.ReadFull(t.in, one[:]); err != nil {
+		if _, err := io.ReadFull(l.in, one[:]); err != nil {
 			return 0, err
 		}
 		return 0, errors.New("it has more bytes than the manifest says")
 	}
-	n, err := t.in.Read(p[:min(int64(len(p)), t.left)])
-	t.left -= int64(n)
-	t.keep(p[:n])
+	n, err := l.in.Read(p[:min(int64(len(p)), l.left)])
+	l.left -= int64(n)
 	return n, err
 }
 
-func (t *tail) keep(p []byte) {
+// Tail remembers the last two blocks of the archive that is written to it.
+type Tail struct{ last []byte }
+
+// Write never fails.
+func (t *Tail) Write(p []byte) (int, error) {
 	const most = 2 * blockSize
-	if len(p) >= most {
-		t.last = append(t.last[:0], p[len(p)-most:]...)
-		return
-	}
-	if over := len(t.last) + len(p) - most; over > 0 {
-		t.last = append(t.last[:0], t.last[over:]...)
-	}
-	t.last = append(t.last, p...)
+	n := len(p)
+	p = p[max(0, n-most):]
+	over := max(0, len(t.last)+len(p)-most)
+	t.last = append(append(t.last[:0], t.last[over:]...), p...)
+	return n, nil
 }
 
-func (t *tail) zeros() bool {
+// Ended tells whether the archive's end is marked.
+func (t *Tail) Ended() bool {
 	return len(t.last) == 2*blockSize && len(bytes.Trim(t.last, "\x00")) == 0
 }

@@ -74,7 +74,7 @@ func (t tree) makeDir(name string, mode os.FileMode, uid, gid int) error {
 // makeLink makes a symbolic link in dir, in place of any file or link of this name.
 func makeLink(dir *os.File, name, target string, uid, gid int) error {
 	fd := int(dir.Fd())
-	if err := clear(dir); err != nil {
+	if err := tidy(dir); err != nil {
 		return err
 	}
 	if err := unix.Symlinkat(target, fd, temporary); err != nil {
@@ -88,7 +88,7 @@ func makeLink(dir *os.File, name, target string, uid, gid int) error {
 
 // create makes an empty file in dir, which rename then gives its name.
 func create(dir *os.File) (*os.File, error) {
-	if err := clear(dir); err != nil {
+	if err := tidy(dir); err != nil {
 		return nil, err
 	}
 	fd, err := unix.Openat(int(dir.Fd()), temporary, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
@@ -98,8 +98,8 @@ func create(dir *os.File) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path.Join(dir.Name(), temporary)), nil
 }
 
-// clear removes what is left of an earlier commit.
-func clear(dir *os.File) error {
+// tidy removes what is left of an earlier commit.
+func tidy(dir *os.File) error {
 	err := unix.Unlinkat(int(dir.Fd()), temporary, 0)
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return &os.PathError{Op: "unlink", Path: path.Join(dir.Name(), temporary), Err: err}

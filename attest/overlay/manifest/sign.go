@@ -31,12 +31,33 @@ func (k Key) String() string { return keyPrefix + encoding.EncodeToString(k[:]) 
 
 // ParseKey reads a public key.
 func ParseKey(text string) (Key, error) {
-	var k Key
 	b, err := encoding.DecodeString(strings.TrimPrefix(text, keyPrefix))
-	if err != nil || len(b) != len(k) || !strings.HasPrefix(text, keyPrefix) {
-		return k, fmt.Errorf("%q is not a key for overlays: that is %q and 43 characters", text, keyPrefix)
+	// The decoder would skip newlines.
+	if err != nil || len(b) != len(Key{}) || Key(b).String() != text {
+		return Key{}, fmt.Errorf("%q is not a key for overlays: that is %q and 43 characters", text, keyPrefix)
 	}
 	return Key(b), nil
+}
+
+// ParseKeys reads a file of public keys: one a line, but for empty lines and those that begin with "#". There
+// is at least one.
+func ParseKeys(text string) ([]Key, error) {
+	var keys []Key
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		k, err := ParseKey(line)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, k)
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("there is no key for overlays")
+	}
+	return keys, nil
 }
 
 // Sign gives the signed manifest. The signer's key is an Ed25519 key.

@@ -212,6 +212,9 @@ func (p *Policy) judge(e *verify.Evidence) (Reason, bool) {
 		}
 	}
 	for _, pcr := range slices.Sorted(maps.Keys(p.Events)) {
+		if !e.Explained[pcr] {
+			return not(CodeEvent, "the log does not explain PCR %d", pcr)
+		}
 		if problem := p.Events[pcr].judge(pcr, e.Events); problem != "" {
 			return not(CodeEvent, "%s", problem)
 		}

@@ -29,6 +29,7 @@ func evidence() *verify.Evidence {
 		Events: []verify.Event{
 			{PCR: 4, Digest: of(0x41)}, {PCR: 4, Digest: of(0x42)}, {PCR: 7, Digest: of(0x71)},
 		},
+		Explained: map[int]bool{4: true, 5: true, 7: true},
 	}
 }
 
@@ -60,6 +61,7 @@ func TestConditions(t *testing.T) {
 		{"another event", "events: {4: {only: " + hexOf("41") + "}}", CodeEvent},
 		{"no event, only these", "events: {5: {only: " + hexOf("41") + "}}", ""},
 		{"no event, required", "events: {5: {require: " + hexOf("41") + "}}", CodeEvent},
+		{"PCR is not explained", "events: {8: {only: " + hexOf("41") + "}}", CodeEvent},
 		{"required and only", "events: {4: {require: " + hexOf("42") + ", only: [" + hexOf("41") + ", " + hexOf("42") + "]}}", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -170,7 +172,7 @@ func FuzzParse(f *testing.F) {
 				continue
 			}
 			i := slices.IndexFunc(s.policies, func(p Policy) bool { return p.Name == d.Policy })
-			if p := s.policies[i]; len(p.Nodes) > 0 || len(p.PCRs) > 0 {
+			if p := s.policies[i]; len(p.Nodes) > 0 || len(p.PCRs) > 0 || len(p.Events) > 0 {
 				t.Errorf("%v takes a machine of which nothing is known", slices.Sorted(maps.Keys(p.PCRs)))
 			}
 		}

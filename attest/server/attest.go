@@ -99,6 +99,9 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, d *decision) (an
 		return nil, err
 	}
 	d.node, d.tier, d.image = e.Node, e.Tier, e.Claims.Image
+	if e.EKProblem != nil {
+		d.ek = e.EKProblem.Code
+	}
 	if wait, _ := s.limiters.machines.take(e.Node, d.start); wait > 0 {
 		return nil, &refusal{status: http.StatusTooManyRequests, code: CodeRateMachine, message: "too many requests of this machine", after: wait}
 	}
@@ -252,7 +255,7 @@ func (s *Server) enqueue(ctx context.Context, e *verify.Evidence, d *decision) e
 	if s.Queue == 0 {
 		return &refusal{status: http.StatusForbidden, code: CodeUnknown, message: "this machine is not enrolled, and its endorsement key has no certificate that is trusted here"}
 	}
-	w := store.Waiting{Node: e.Node, Address: addressText(d.address), Claims: clip(e.Claims)}
+	w := store.Waiting{Node: e.Node, Address: addressText(d.address), Problem: d.ek, Claims: clip(e.Claims)}
 	if e.EKCertificate != nil {
 		issuer := e.EKCertificate.Issuer.String()
 		w.Issuer = issuer[:min(len(issuer), maxText)]

@@ -214,8 +214,8 @@ func TestEK(t *testing.T) {
 			t.Errorf("it is to come again after %q", a.header.Get("Retry-After"))
 		}
 		queue, err := l.registry.Queue(t.Context(), "", 9)
-		if err != nil || len(queue) != 1 || queue[0].Node != m.node() || queue[0].Claims.Serial != "S1" || queue[0].Address != "127.0.0.1" {
-			t.Fatalf("queue %+v, %v", queue, err)
+		if err != nil || len(queue) != 1 || queue[0].Node != m.node() || queue[0].Claims.Serial != "S1" || queue[0].Address != "127.0.0.1" || queue[0].Problem != verify.EKUntrusted || l.last(t).EK != verify.EKUntrusted {
+			t.Fatalf("queue %+v, %v, audit %+v", queue, err, l.last(t))
 		}
 		if err := l.registry.Approve(t.Context(), m.node(), "", "ann"); err != nil {
 			t.Fatal(err)
@@ -253,6 +253,14 @@ func TestEK(t *testing.T) {
 		l.verified = unknown
 		if g := l.grant(t, newMachine(t, "a")); g.Tier != protocol.None {
 			t.Errorf("tier %s", g.Tier)
+		}
+	})
+	t.Run("policy for anybody that does not hold", func(t *testing.T) {
+		l := start(t, "- {name: lab, tiers: [none], pcrs: {7: "+strings.Repeat("08", 32)+"}}")
+		l.verified = unknown
+		l.wantRefused(t, l.attest(t, newMachine(t, "a")), 403, policy.CodePCR)
+		if queue, err := l.registry.Queue(t.Context(), "", 9); err != nil || len(queue) != 0 {
+			t.Errorf("queue %+v, %v", queue, err)
 		}
 	})
 	t.Run("revoked", func(t *testing.T) {

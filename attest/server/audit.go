@@ -65,6 +65,7 @@ type decision struct {
 	reason      string
 	policy      string
 	tier        protocol.Tier
+	ek          string // why the EK's certificate does not make the machine attested
 	overlay     string
 	version     uint64
 	image       string // the machine's word
@@ -81,7 +82,7 @@ func (a *Audit) decision(ctx context.Context, d *decision, now time.Time) error 
 		slog.String("address", addressText(d.address)),
 	}
 	for _, f := range []struct{ key, value string }{
-		{"node", d.node}, {"reason", d.reason}, {"policy", d.policy}, {"tier", string(d.tier)},
+		{"node", d.node}, {"reason", d.reason}, {"policy", d.policy}, {"tier", string(d.tier)}, {"ek", d.ek},
 		{"image", d.image}, {"overlay", d.overlay}, {"certificate", d.certificate},
 	} {
 		if f.value != "" {

@@ -155,7 +155,7 @@ func attested(r *protocol.Request, _ []byte, _ verify.Options) (*verify.Evidence
 func unknown(r *protocol.Request, nonce []byte, o verify.Options) (*verify.Evidence, error) {
 	e, err := attested(r, nonce, o)
 	if err == nil {
-		e.Tier = protocol.None
+		e.Tier, e.EKProblem = protocol.None, &verify.Refusal{Code: verify.EKUntrusted}
 		if o.Enrolled(e.Node) {
 			e.Tier = protocol.Enrolled
 		}
@@ -311,12 +311,12 @@ func (m *machine) open(t *testing.T, binding []byte, a answer) *protocol.Grant {
 
 // record is a line of the audit log.
 type record struct {
-	Message, Decision, Code, Address, Node, Reason, Policy, Tier, Image, Overlay, Certificate string
-	OverlayVersion                                                                            uint64
-	Milliseconds                                                                              *float64 `json:"ms"`
-	Time                                                                                      time.Time
-	Msg, By, Action, Error                                                                    string
-	Level                                                                                     any
+	Message, Decision, Code, Address, Node, Reason, Policy, Tier, EK, Image, Overlay, Certificate string
+	OverlayVersion                                                                                uint64
+	Milliseconds                                                                                  *float64 `json:"ms"`
+	Time                                                                                          time.Time
+	Msg, By, Action, Error                                                                        string
+	Level                                                                                         any
 }
 
 // records are those of the audit log so far.

@@ -24,19 +24,10 @@ import (
 	"github.com/ember-os/ember/attest/store"
 )
 
-// Files of a published overlay, a folder that is called as the overlay. There is the whole ciphertext, or its
-// header and the address where the whole is.
-const (
-	manifestFile   = "manifest"
-	ciphertextFile = "overlay.age"
-	headerFile     = "header" // the first bytes of the ciphertext, seal.HeaderSize of them are enough
-	addressFile    = "url"
-)
-
 // overlayPath is where ciphertext is served, with name and version behind it.
 const overlayPath = "v1/overlay/"
 
-// Overlays are what is published, by name.
+// Overlays are what is published, by name; package seal knows the files.
 type Overlays map[string]*Overlay
 
 // Overlay is one version of one.
@@ -90,8 +81,13 @@ func (p *Publisher) Read(ctx context.Context, old Overlays) (Overlays, error) {
 }
 
 func (p *Publisher) open(ctx context.Context, name string) (*Overlay, error) {
-	folder := filepath.Join(p.Folder, name)
-	signed, err := readSome(filepath.Join(folder, manifestFile), manifest.MaxSize)
+	// The folder is opened once, so that all files are of the same one when it is replaced.
+	folder, err := os.OpenRoot(filepath.Join(p.Folder, name))
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	signed, err := readSome(folder, seal.ManifestFile, manifest.MaxSize+1)
 	if err != nil {
 		return nil, err
 	}
@@ -121,24 +117,24 @@ func (p *Publisher) open(ctx context.Context, name string) (*Overlay, error) {
 }
 
 // locate finds the ciphertext and returns its beginning.
-func (o *Overlay) locate(folder string) (head []byte, err error) {
-	text, err := readSome(filepath.Join(folder, addressFile), 4<<10)
+func (o *Overlay) locate(folder *os.Root) (head []byte, err error) {
+	text, err := readSome(folder, seal.AddressFile, 4<<10)
 	if err == nil {
 		o.url = strings.TrimSpace(string(text))
 		if u, err := url.Parse(o.url); err != nil || !u.IsAbs() || u.User != nil {
-			return nil, fmt.Errorf("%s has no address of the form SCHEME://HOST/PATH", addressFile)
+			return nil, fmt.Errorf("%s has no address of the form SCHEME://HOST/PATH", seal.AddressFile)
 		}
-		return readSome(filepath.Join(folder, headerFile), 1<<20)
+		return readSome(folder, seal.HeaderFile, seal.HeaderSize)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	f, err := os.Open(filepath.Join(folder, ciphertextFile))
+	f, err := folder.Open(seal.CiphertextFile)
 	if err != nil {
 		return nil, err
 	}
 	info, err := f.Stat()
 	if err == nil && info.Size() != o.manifest.Ciphertext.Size {
-		err = fmt.Errorf("%s has %d bytes, not %d", ciphertextFile, info.Size(), o.manifest.Ciphertext.Size)
+		err = fmt.Errorf("%s has %d bytes, not %d", seal.CiphertextFile, info.Size(), o.manifest.Ciphertext.Size)
 	}
 	head = make([]byte, min(seal.HeaderSize, o.manifest.Ciphertext.Size))
 	if err == nil {
@@ -154,8 +150,8 @@ func (o *Overlay) locate(folder string) (head []byte, err error) {
 }
 
 // readSome reads the beginning of a file.
-func readSome(path string, most int64) ([]byte, error) {
-	f, err := os.Open(path)
+func readSome(folder *os.Root, name string, most int64) ([]byte, error) {
+	f, err := folder.Open(name)
 	if err != nil {
 		return nil, err
 	}

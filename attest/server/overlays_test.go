@@ -64,7 +64,7 @@ func (p *press) seal(t *testing.T, m *manifest.Manifest) (ciphertext, signed []b
 func (p *press) publish(t *testing.T, m manifest.Manifest) (ciphertext []byte) {
 	t.Helper()
 	ciphertext, signed := p.seal(t, &m)
-	p.write(t, m.Name, map[string][]byte{manifestFile: signed, ciphertextFile: ciphertext})
+	p.write(t, m.Name, map[string][]byte{seal.ManifestFile: signed, seal.CiphertextFile: ciphertext})
 	return ciphertext
 }
 
@@ -183,15 +183,15 @@ func TestPublisher(t *testing.T) {
 		keys  []manifest.Key
 	}{
 		{"empty", nil, "no such file", nil},
-		{"no ciphertext", map[string][]byte{manifestFile: signed}, "no such file", nil},
-		{"being copied", map[string][]byte{manifestFile: signed, ciphertextFile: ciphertext[:100]}, "has 100 bytes", nil},
-		{"damaged manifest", map[string][]byte{manifestFile: signed[:20], ciphertextFile: ciphertext}, "not signed", nil},
-		{"another's name", map[string][]byte{manifestFile: otherName, ciphertextFile: ciphertext}, `that of "else"`, nil},
-		{"for another server", map[string][]byte{manifestFile: theirsSigned, ciphertextFile: theirs}, "opening an overlay's header", nil},
-		{"wrong signer", map[string][]byte{manifestFile: signed, ciphertextFile: ciphertext}, "not signed by a key that is trusted", []manifest.Key{{1}}},
-		{"older version", map[string][]byte{manifestFile: olderSigned, ciphertextFile: older}, "a newer version has been published: 5", nil},
-		{"odd address", map[string][]byte{manifestFile: signed, addressFile: []byte("file"), headerFile: ciphertext}, "no address", nil},
-		{"address without a header", map[string][]byte{manifestFile: signed, addressFile: []byte("https://example.com/a")}, "no such file", nil},
+		{"no ciphertext", map[string][]byte{seal.ManifestFile: signed}, "no such file", nil},
+		{"being copied", map[string][]byte{seal.ManifestFile: signed, seal.CiphertextFile: ciphertext[:100]}, "has 100 bytes", nil},
+		{"damaged manifest", map[string][]byte{seal.ManifestFile: signed[:20], seal.CiphertextFile: ciphertext}, "not signed", nil},
+		{"another's name", map[string][]byte{seal.ManifestFile: otherName, seal.CiphertextFile: ciphertext}, `that of "else"`, nil},
+		{"for another server", map[string][]byte{seal.ManifestFile: theirsSigned, seal.CiphertextFile: theirs}, "opening an overlay's header", nil},
+		{"wrong signer", map[string][]byte{seal.ManifestFile: signed, seal.CiphertextFile: ciphertext}, "not signed by a key that is trusted", []manifest.Key{{1}}},
+		{"older version", map[string][]byte{seal.ManifestFile: olderSigned, seal.CiphertextFile: older}, "a newer version has been published: 5", nil},
+		{"odd address", map[string][]byte{seal.ManifestFile: signed, seal.AddressFile: []byte("file"), seal.HeaderFile: ciphertext}, "no address", nil},
+		{"address without a header", map[string][]byte{seal.ManifestFile: signed, seal.AddressFile: []byte("https://example.com/a")}, "no such file", nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p.write(t, "base", test.files)
@@ -218,7 +218,7 @@ func TestPublisher(t *testing.T) {
 		}
 	})
 	t.Run("elsewhere", func(t *testing.T) {
-		p.write(t, "base", map[string][]byte{manifestFile: signed, addressFile: []byte("https://files.example/a.age\n"), headerFile: ciphertext[:min(len(ciphertext), seal.HeaderSize)]})
+		p.write(t, "base", map[string][]byte{seal.ManifestFile: signed, seal.AddressFile: []byte("https://files.example/a.age\n"), seal.HeaderFile: ciphertext[:min(len(ciphertext), seal.HeaderSize)]})
 		p.write(t, ".copying", nil)
 		now, err := p.Read(t.Context(), nil)
 		if err != nil || len(now) != 2 {
@@ -283,6 +283,11 @@ func TestFetch(t *testing.T) {
 	if a := get(t, "3", "", certificate); a.status != 200 || !bytes.Equal(a.body, third) {
 		t.Errorf("private: status %d", a.status)
 	}
+	l.pass(certificateLife + time.Second) // it ends while the connection is open
+	if a := get(t, "3", "", certificate); a.status != 403 || a.problem.Code != CodeNoCertificate {
+		t.Errorf("private, with a certificate that has ended: status %d", a.status)
+	}
+	l.pass(-certificateLife - time.Second)
 	if err := l.registry.Revoke(t.Context(), m.node(), "", "ann"); err != nil {
 		t.Fatal(err)
 	}

@@ -50,6 +50,7 @@ type Waiting struct {
 	Last    time.Time `json:"last"`  // and last, to the minute
 	Address string    `json:"address"`
 	Issuer  string    `json:"issuer,omitempty"` // who signed its EK's certificate, if it has one
+	Problem string    `json:"problem"`          // why that does not do: a code of verify.Evidence.EKProblem
 	// Claims are the machine's own words.
 	Claims protocol.Claims `json:"claims"`
 }

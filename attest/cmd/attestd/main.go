@@ -195,8 +195,8 @@ func showQueue(ctx context.Context, c *admin.Client) error {
 	if err != nil {
 		return err
 	}
-	return table("NODE\tLAST\tADDRESS\tSERIAL\tMODEL\tEK SIGNED BY", queue, func(w store.Waiting) []string {
-		return []string{w.Node, w.Last.Format(time.RFC3339), w.Address, w.Claims.Serial, w.Claims.Model, w.Issuer}
+	return table("NODE\tLAST\tADDRESS\tSERIAL\tMODEL\tPROBLEM\tEK SIGNED BY", queue, func(w store.Waiting) []string {
+		return []string{w.Node, w.Last.Format(time.RFC3339), w.Address, w.Claims.Serial, w.Claims.Model, w.Problem, w.Issuer}
 	})
 }
 

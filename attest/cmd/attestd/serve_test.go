@@ -302,12 +302,18 @@ func TestCheck(t *testing.T) {
 	if err := check(t.Context(), "attestd.yaml", flags{}); err == nil || err.Error() != "2 problems in the files that attestd.yaml names" {
 		t.Errorf("%v", err)
 	}
-	for file, want := range map[string]string{"identity.txt": "reading the identity for overlays", "machines": "reading the list of machines", "tls-key.pem": "reading the TLS certificate", "attestd.yaml": "reading the configuration"} {
-		if err := os.Remove(file); err != nil {
+	// In this order, as each is missed before the ones that are gone already.
+	for _, step := range []struct{ file, want string }{
+		{"identity.txt", "reading the identity for overlays"},
+		{"machines", "reading the list of machines"},
+		{"tls-key.pem", "reading the TLS certificate"},
+		{"attestd.yaml", "reading the configuration"},
+	} {
+		if err := os.Remove(step.file); err != nil {
 			t.Fatal(err)
 		}
-		if err := check(t.Context(), "attestd.yaml", flags{}); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("without %s: %v", file, err)
+		if err := check(t.Context(), "attestd.yaml", flags{}); err == nil || !strings.Contains(err.Error(), step.want) {
+			t.Errorf("without %s: %v", step.file, err)
 		}
 	}
 	if _, err := os.Stat("data"); !os.IsNotExist(err) {

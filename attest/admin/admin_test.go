@@ -1,0 +1,122 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ember-os/ember/attest/protocol"
+	"github.com/ember-os/ember/attest/store"
+	"github.com/ember-os/ember/attest/store/bolt"
+)
+
+// start serves a registry on a unix socket. The log has a line for each action.
+func start(t *testing.T) (*Client, *store.Registry, *[]string) {
+	t.Helper()
+	s, err := bolt.Open(filepath.Join(t.TempDir(), "store"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	registry := store.NewRegistry(s, nil)
+	log := new([]string)
+	handler := Handler(registry, func(*http.Request) string { return "ann" },
+		func(_ context.Context, who, action, node string, err error) {
+			*log = append(*log, fmt.Sprintf("%s %s %.4s %v", who, action, node, err))
+		})
+	t.Chdir(t.TempDir()) // the path may be longer than a socket's address
+	l, err := net.Listen("unix", "admin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: handler}
+	go server.Serve(l)
+	t.Cleanup(func() { server.Close() })
+	return Unix("admin"), registry, log
+}
+
+func TestActions(t *testing.T) {
+	c, registry, log := start(t)
+	ctx := t.Context()
+	a, b := strings.Repeat("a", 64), strings.Repeat("b", 64)
+	for _, node := range []string{a, b} {
+		w := store.Waiting{Node: node, Claims: protocol.Claims{Serial: "S-" + node[:1]}}
+		if _, err := registry.Enqueue(ctx, w, 9); err != nil {
+			t.Fatal(err)
+		}
+	}
+	queue, err := c.Queue(ctx)
+	if err != nil || len(queue) != 2 || queue[0].Node != a || queue[1].Claims.Serial != "S-b" {
+		t.Fatalf("queue: %+v, %v", queue, err)
+	}
+	for _, step := range []struct {
+		name string
+		do   func() error
+		want error
+	}{
+		{"approve", func() error { return c.Approve(ctx, a, "rack 4") }, nil},
+		{"approve twice", func() error { return c.Approve(ctx, a, "") }, store.ErrNotFound},
+		{"enroll what is", func() error { return c.Enroll(ctx, a, "") }, store.ErrEnrolled},
+		{"dismiss", func() error { return c.Dismiss(ctx, b) }, nil},
+		{"enroll", func() error { return c.Enroll(ctx, b, "") }, nil},
+		{"forget", func() error { return c.Forget(ctx, b) }, nil},
+		{"revoke", func() error { return c.Revoke(ctx, b, "lost") }, nil},
+		{"enroll what is revoked", func() error { return c.Enroll(ctx, b, "") }, store.ErrRevoked},
+	} {
+		if err := step.do(); !errors.Is(err, step.want) {
+			t.Errorf("%s: %v, want %v", step.name, err, step.want)
+		}
+	}
+	want := []string{
+		"ann approve aaaa <nil>", "ann approve aaaa reading \"queue/" + a + "\": not found", "ann enroll aaaa the machine is enrolled already",
+		"ann dismiss bbbb <nil>", "ann enroll bbbb <nil>", "ann forget bbbb <nil>", "ann revoke bbbb <nil>", "ann enroll bbbb the machine is revoked",
+	}
+	if !slices.Equal(*log, want) {
+		t.Errorf("log:\n%s", strings.Join(*log, "\n"))
+	}
+	machines, err := c.Machines(ctx)
+	if err != nil || len(machines) != 2 || machines[0].Note != "rack 4" || machines[0].By != "ann" || machines[1].State != store.Revoked {
+		t.Errorf("machines: %+v, %v", machines, err)
+	}
+}
+
+func TestPages(t *testing.T) {
+	c, registry, _ := start(t)
+	const more = Page + 3
+	for i := range more {
+		if _, err := registry.Enqueue(t.Context(), store.Waiting{Node: fmt.Sprintf("%064x", i)}, 2*Page); err != nil {
+			t.Fatal(err)
+		}
+	}
+	queue, err := c.Queue(t.Context())
+	if err != nil || len(queue) != more || queue[more-1].Node != fmt.Sprintf("%064x", more-1) {
+		t.Errorf("%d machines, %v", len(queue), err)
+	}
+}
+
+func TestWrongCalls(t *testing.T) {
+	c, _, log := start(t)
+	node := strings.Repeat("a", 64)
+	for _, test := range []struct{ node, note, want string }{
+		{"../queue", "", "is not the name of a machine"},
+		{strings.ToUpper(node), "", "is not the name of a machine"},
+		{node, strings.Repeat("x", maxNote+1), "note is too long"},
+		{node, strings.Repeat("x", 3*maxNote), "unexpected end"},
+	} {
+		if err := c.Enroll(t.Context(), test.node, test.note); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%.20s with a note of %d bytes: %v", test.node, len(test.note), err)
+		}
+	}
+	if err := c.call(t.Context(), http.MethodGet, "/v1/nothing", nil, nil); err == nil || !strings.Contains(err.Error(), "404") {
+		t.Errorf("an unknown path: %v", err)
+	}
+	if len(*log) != 0 {
+		t.Errorf("log: %q", *log)
+	}
+}

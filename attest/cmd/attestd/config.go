@@ -1,0 +1,186 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+
+	"github.com/ember-os/ember/attest/overlay/manifest"
+	"github.com/ember-os/ember/attest/policy"
+	"github.com/ember-os/ember/attest/server"
+)
+
+// config is the configuration file; docs/attestd.md explains it. Relative paths are relative to its folder.
+type config struct {
+	fixed     `yaml:",inline"`
+	TLS       keyPair         `yaml:"tls"`
+	Enrolment enrolment       `yaml:"enrolment"`
+	Overlays  overlays        `yaml:"overlays"`
+	Policies  []policy.Policy `yaml:"policies"`
+}
+
+// fixed is what a running server cannot exchange.
+type fixed struct {
+	Listen    string         `yaml:"listen"`
+	Data      string         `yaml:"data"`
+	Admin     string         `yaml:"admin"`
+	Audit     string         `yaml:"audit"`
+	Binding   string         `yaml:"binding"`
+	Proxies   []netip.Prefix `yaml:"proxies"`
+	Authority keyPair        `yaml:"authority"`
+	Queue     int            `yaml:"queue"`
+	Limits    limits         `yaml:"limits"`
+}
+
+type keyPair struct {
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
+}
+
+type enrolment struct {
+	Vendors  string `yaml:"vendors"`
+	Machines string `yaml:"machines"`
+}
+
+type overlays struct {
+	Folder   string   `yaml:"folder"`
+	Identity string   `yaml:"identity"`
+	Keys     []string `yaml:"keys"`
+	Private  bool     `yaml:"private"`
+}
+
+type limits struct {
+	RequestsPerAddress    int `yaml:"requestsPerAddress"`
+	RequestsPerMachine    int `yaml:"requestsPerMachine"`
+	Connections           int `yaml:"connections"`
+	ConnectionsPerAddress int `yaml:"connectionsPerAddress"`
+}
+
+// Values of binding.
+const (
+	bindConnection = "connection"
+	bindChallenge  = "challenge"
+)
+
+// onStdout is the audit log's path for standard output.
+const onStdout = "-"
+
+func defaults() config {
+	return config{fixed: fixed{
+		Listen:  ":8443",
+		Data:    "/var/lib/attestd",
+		Audit:   onStdout,
+		Binding: bindConnection,
+		Queue:   1000,
+		Limits: limits{
+			RequestsPerAddress:    server.DefaultLimits.AddressPerMinute,
+			RequestsPerMachine:    server.DefaultLimits.MachinePerMinute,
+			Connections:           server.DefaultConnections.All,
+			ConnectionsPerAddress: server.DefaultConnections.PerAddress,
+		},
+	}}
+}
+
+// readConfig reads the file. Flags that are not empty come before it.
+func readConfig(path string, flags flags) (*config, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	c, err := parseConfig(b, filepath.Dir(path), flags)
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration %s: %w", path, err)
+	}
+	return c, nil
+}
+
+func parseConfig(b []byte, folder string, flags flags) (*config, error) {
+	c := defaults()
+	if err := policy.DecodeYAML(b, &c); err != nil {
+		return nil, err
+	}
+	for _, p := range []*string{
+		&c.Data, &c.Admin, &c.TLS.Certificate, &c.TLS.Key, &c.Authority.Certificate, &c.Authority.Key,
+		&c.Enrolment.Vendors, &c.Enrolment.Machines, &c.Overlays.Folder, &c.Overlays.Identity,
+	} {
+		*p = under(folder, *p)
+	}
+	if c.Audit != onStdout {
+		c.Audit = under(folder, c.Audit)
+	}
+	if flags.listen != "" {
+		c.Listen = flags.listen
+	}
+	if flags.data != "" {
+		c.Data = flags.data
+	}
+	if c.Admin == "" {
+		c.Admin = filepath.Join(c.Data, "admin.sock")
+	}
+	if c.Authority == (keyPair{}) {
+		c.Authority = keyPair{filepath.Join(c.Data, "machines-ca.pem"), filepath.Join(c.Data, "machines-ca-key.pem")}
+	}
+	return &c, c.check()
+}
+
+func under(folder, path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(folder, path)
+}
+
+func (c *config) check() error {
+	switch {
+	case c.Binding != bindConnection && c.Binding != bindChallenge:
+		return fmt.Errorf("binding is %q, not %s or %s", c.Binding, bindConnection, bindChallenge)
+	case c.TLS == (keyPair{}) && c.Binding == bindConnection:
+		return errors.New("tls is missing: certificate and key, of which only binding: challenge can do without")
+	case (c.TLS.Certificate == "") != (c.TLS.Key == ""):
+		return errors.New("tls needs both certificate and key")
+	case (c.Authority.Certificate == "") != (c.Authority.Key == ""):
+		return errors.New("authority needs both certificate and key")
+	case c.Queue < 0:
+		return errors.New("queue is negative")
+	case c.Limits.RequestsPerAddress < 1 || c.Limits.RequestsPerMachine < 1 || c.Limits.Connections < 1 || c.Limits.ConnectionsPerAddress < 1:
+		return errors.New("limits are numbers from 1 on")
+	case c.Overlays.Folder != "" && c.Overlays.Identity == "":
+		return errors.New("overlays.identity is missing: without it no overlay can be opened for a machine")
+	case c.Overlays.Private && c.TLS == (keyPair{}):
+		return errors.New("overlays.private needs tls: machines show a certificate")
+	}
+	set, err := policy.New(c.Policies)
+	if err != nil {
+		return fmt.Errorf("policies: %w", err)
+	}
+	if names := set.Overlays(); len(names) > 0 && c.Overlays.Folder == "" {
+		return fmt.Errorf("policies give overlay %q, but overlays.folder is missing", names[0])
+	}
+	for _, key := range c.Overlays.Keys {
+		if _, err := manifest.ParseKey(key); err != nil {
+			return fmt.Errorf("overlays.keys: %w", err)
+		}
+	}
+	return nil
+}
+
+// sameFixed tells whether a running server can go on with another configuration.
+func (c *config) sameFixed(other *config) bool {
+	return reflect.DeepEqual(c.fixed, other.fixed) && (c.TLS == keyPair{}) == (other.TLS == keyPair{})
+}
+
+// files are all that settings are read from.
+func (c *config) files() []string {
+	var all []string
+	for _, p := range []string{
+		c.TLS.Certificate, c.TLS.Key, c.Enrolment.Vendors, c.Enrolment.Machines, c.Overlays.Folder, c.Overlays.Identity,
+	} {
+		if p != "" {
+			all = append(all, p)
+		}
+	}
+	return all
+}

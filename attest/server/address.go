@@ -1,0 +1,47 @@
+package server
+
+import (
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// address is the client's: that of the connection, or, behind proxies that are trusted, the last one in
+// X-Forwarded-For that is not such a proxy. It is not valid where none is known.
+func address(r *http.Request, proxies []netip.Prefix) netip.Addr {
+	connection, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	a := connection.Addr().Unmap().WithZone("")
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for _, hop := range slices.Backward(hops) {
+		if !trusted(a, proxies) {
+			return a
+		}
+		next, err := netip.ParseAddr(strings.TrimSpace(hop))
+		if err != nil {
+			return a
+		}
+		a = next.Unmap().WithZone("")
+	}
+	return a
+}
+
+func trusted(a netip.Addr, proxies []netip.Prefix) bool {
+	return slices.ContainsFunc(proxies, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// site is what is counted as one: an IPv4 address, or the /64 that an IPv6 host can choose from.
+func site(a netip.Addr) netip.Prefix {
+	bits := a.BitLen()
+	if a.Is6() {
+		bits = 64
+	}
+	p, err := a.Prefix(bits)
+	if err != nil { // no address: all such are one
+		return netip.Prefix{}
+	}
+	return p
+}

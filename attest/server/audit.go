@@ -1,0 +1,124 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/ember-os/ember/attest/protocol"
+)
+
+// Audit writes one line of JSON for every decision. Nothing in it is secret: no keys, no nonces, no grants.
+type Audit struct {
+	handler slog.Handler
+	failed  func(error)
+}
+
+// NewAudit writes to w. Failed is told when that fails; a grant without a line is not given.
+func NewAudit(w io.Writer, failed func(error)) *Audit {
+	return &Audit{slog.NewJSONHandler(&locked{w: w}, &slog.HandlerOptions{ReplaceAttr: dropLevel}), failed}
+}
+
+// dropLevel drops what is the same in every line.
+func dropLevel(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) == 0 && a.Key == slog.LevelKey {
+		return slog.Attr{}
+	}
+	return a
+}
+
+// locked writes whole lines.
+type locked struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *locked) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
+}
+
+// Verdict is what was decided.
+type Verdict string
+
+const (
+	Allow  Verdict = "allow"
+	Refuse Verdict = "refuse"
+	Queue  Verdict = "queue" // refused for now: an operator is asked
+)
+
+// CodeAllowed is the code of a grant.
+const CodeAllowed = "ok"
+
+// decision is a line of the audit log.
+type decision struct {
+	start       time.Time
+	address     netip.Addr
+	node        string
+	verdict     Verdict
+	code        string
+	reason      string
+	policy      string
+	tier        protocol.Tier
+	ek          string // why the EK's certificate does not make the machine attested
+	overlay     string
+	version     uint64
+	image       string // the machine's word
+	certificate string // serial number of the one that was issued
+}
+
+// maxText is the longest text that comes from outside, in bytes.
+const maxText = 512
+
+func (a *Audit) decision(ctx context.Context, d *decision, now time.Time) error {
+	attrs := []slog.Attr{
+		slog.String("decision", string(d.verdict)),
+		slog.String("code", d.code),
+		slog.String("address", addressText(d.address)),
+	}
+	for _, f := range []struct{ key, value string }{
+		{"node", d.node}, {"reason", d.reason}, {"policy", d.policy}, {"tier", string(d.tier)}, {"ek", d.ek},
+		{"image", d.image}, {"overlay", d.overlay}, {"certificate", d.certificate},
+	} {
+		if f.value != "" {
+			attrs = append(attrs, slog.String(f.key, f.value[:min(len(f.value), maxText)]))
+		}
+	}
+	if d.version != 0 {
+		attrs = append(attrs, slog.Uint64("overlayVersion", d.version))
+	}
+	attrs = append(attrs, slog.Float64("ms", float64(now.Sub(d.start).Microseconds())/1000))
+	return a.write(ctx, now, "attestation", attrs...)
+}
+
+// Operator writes down what an operator has done, and how it ended.
+func (a *Audit) Operator(ctx context.Context, now time.Time, who, action, node string, err error) error {
+	attrs := []slog.Attr{slog.String("by", who), slog.String("action", action), slog.String("node", node[:min(len(node), maxText)])}
+	if err != nil {
+		attrs = append(attrs, slog.String("error", err.Error()))
+	}
+	return a.write(ctx, now, "operator", attrs...)
+}
+
+func (a *Audit) write(ctx context.Context, now time.Time, message string, attrs ...slog.Attr) error {
+	r := slog.NewRecord(now.UTC(), slog.LevelInfo, message, 0)
+	r.AddAttrs(attrs...)
+	if err := a.handler.Handle(ctx, r); err != nil {
+		err = fmt.Errorf("writing the audit log: %w", err)
+		a.failed(err)
+		return err
+	}
+	return nil
+}
+
+func addressText(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}

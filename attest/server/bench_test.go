@@ -1,0 +1,62 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/ember-os/ember/attest/attesttest"
+	"github.com/ember-os/ember/attest/protocol"
+	"github.com/ember-os/ember/attest/verify"
+)
+
+// BenchmarkAnswer is what the server does for a request but for verifying it: one with a nonce, so that two
+// entries are written to the disk. Many machines come at once.
+func BenchmarkAnswer(b *testing.B) { benchmark(b, nil) }
+
+// BenchmarkVerifyAndAnswer verifies a real TPM's request with a log of a hundred events each time.
+func BenchmarkVerifyAndAnswer(b *testing.B) {
+	m := boot(b, "real")
+	nonce := make([]byte, protocol.NonceSize)
+	fixed := m.ask(b, nonce)
+	roots := attesttest.Roots(b)
+	benchmark(b, func(r *protocol.Request, n []byte, o verify.Options) (*verify.Evidence, error) {
+		o.Roots = roots
+		if _, err := verify.Verify(fixed, nonce, o); err != nil {
+			return nil, err
+		}
+		return attested(r, n, o)
+	})
+}
+
+func benchmark(b *testing.B, verified func(*protocol.Request, []byte, verify.Options) (*verify.Evidence, error)) {
+	l := start(b, anyPolicy, func(c *Config) {
+		c.Challenge = true
+		c.Limits = Limits{AddressPerMinute: 1 << 30, MachinePerMinute: 1 << 30}
+	})
+	if verified != nil {
+		l.verified = verified
+	}
+	machines := make([]*machine, 16)
+	for i := range machines {
+		machines[i] = newMachine(b, fmt.Sprintf("%x", i))
+	}
+	b.SetParallelism(len(machines) / 2)
+	next := make(chan *machine, len(machines))
+	for _, m := range machines {
+		next <- m
+	}
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			m := <-next
+			nonce := l.nonces.issue(l.Now())
+			m.edit = func(r *protocol.Request) { r.Nonce = nonce }
+			w, r := l.recorded(b, m.request(b, nonce))
+			l.ServeHTTP(w, r)
+			next <- m
+			if w.Code != http.StatusOK {
+				b.Errorf("status %d: %s", w.Code, w.Body)
+			}
+		}
+	})
+}

@@ -18,8 +18,8 @@ import (
 	"github.com/ember-os/ember/tools/initrd"
 )
 
-// maxInitrd is the budget of the initrd with the packages that it has now, in bytes.
-const maxInitrd = 6_000_000
+// maxInitrd is the budget of the initrd, in bytes.
+const maxInitrd = 25_000_000
 
 // added is what an initrd has and its image has not.
 var added = []string{"usr/lib/ember", "usr/lib/ember/end", "usr/lib/ember/manifest"}

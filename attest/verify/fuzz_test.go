@@ -73,9 +73,12 @@ func FuzzKey(f *testing.F) {
 			if refusal != nil {
 				continue
 			}
-			sum := sha256.Sum256(b)
-			if !bytes.Equal(k.name[2:], sum[:]) {
-				t.Errorf("the name is %x", k.name)
+			area, err := tpm2.Unmarshal[tpm2.TPMTPublic](b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if name, err := tpm2.ObjectName(area); err != nil || !bytes.Equal(k.name, name.Buffer) {
+				t.Errorf("the name is %x, %v", k.name, err)
 			}
 			if _, err := k.public.ECDH(); err != nil {
 				t.Error(err)

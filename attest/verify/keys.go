@@ -63,11 +63,8 @@ func parseKey(b []byte, c keyCodes) (key, *Refusal) {
 	if _, err := public.ECDH(); err != nil {
 		return key{}, refuse(c.malformed, "the %s is no point of its curve", c.what)
 	}
-	name, err := tpm2.ObjectName(area)
-	if err != nil {
-		return key{}, refuse(c.malformed, "the %s has no name: %v", c.what, err)
-	}
-	return key{public, name.Buffer}, nil
+	sum := sha256.Sum256(b) // nameAlg is SHA-256, and b is exactly the public area
+	return key{public, append(binary.BigEndian.AppendUint16(nil, uint16(tpm2.TPMAlgSHA256)), sum[:]...)}, nil
 }
 
 func signsP256(area *tpm2.TPMTPublic) bool {

@@ -24,9 +24,10 @@ import (
 // worker is a network card in the LAN boot of a lab whose address is the machine's name for Tinkerbell.
 func worker(l *lab.Lab) vm.NIC { return card(l, "boot", "01") }
 
-// provisioned is a machine that Tinkerbell's network-boot server has told what to do. Its console also
-// has a shell, which nothing of Tinkerbell's depends on.
+// provisioned is a machine that knows nothing but what Tinkerbell's network-boot server tells it, and whom
+// to trust.
 func provisioned(t testing.TB, l *lab.Lab, site *tinktest.Site, nic vm.NIC) vm.Config {
+	t.Helper()
 	c := config(t)
 	c.MemoryMiB = 1024
 	c.NICs = []vm.NIC{nic}
@@ -87,16 +88,16 @@ func blank(t testing.TB, size int64) vm.Disk {
 	return vm.Disk{Path: path}
 }
 
-// TestWorkflow has machines, which know nothing but what Tinkerbell's network-boot server tells them, do
-// their work, from registries of all kinds.
+// TestWorkflow has machines do what Tinkerbell wants of them, from registries of all kinds.
 func TestWorkflow(t *testing.T) {
+	const password = "hunter2"
 	for _, test := range []struct {
 		name    string
 		options tinktest.Options
 	}{
 		{"Plain", tinktest.Options{}},
-		{"TLSWithBasicAuth", tinktest.Options{TLS: true, AgentTLS: true, Agents: registry.Options{User: "admin", Password: "hunter2"}}},
-		{"PlainWithTokens", tinktest.Options{Agents: registry.Options{User: "admin", Password: "hunter2", Bearer: true}}},
+		{"TLSWithBasicAuth", tinktest.Options{TLS: true, AgentTLS: true, Agents: registry.Options{User: "admin", Password: password}}},
+		{"PlainWithTokens", tinktest.Options{Agents: registry.Options{User: "admin", Password: password, Bearer: true}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -115,6 +116,8 @@ func TestWorkflow(t *testing.T) {
 			c := provisioned(t, l, site, nic)
 			disk := blank(t, size)
 			c.Disks = []vm.Disk{disk}
+			var console bytes.Buffer
+			c.Console = &console
 			m := vmtest.Start(t, c)
 			address, _, _ := strings.Cut(await(m, stage.Network).Get("address"), "/")
 			if line := await(m, stage.Agent); line.Get("image") != site.Agents.Address()+"/"+tinktest.AgentImage {
@@ -136,10 +139,54 @@ func TestWorkflow(t *testing.T) {
 			if got := visitors.visitor("/host"); !netip.MustParsePrefix("fd00:1::/64").Contains(got) {
 				t.Errorf("the container in the machine's network is %s outside", got)
 			}
+			m.Close()
+			if bytes.Contains(console.Bytes(), []byte(password)) {
+				t.Error("the registry's password is on the console")
+			}
 			got, err := os.ReadFile(disk.Path)
 			if want := append(images.Pattern(written), make([]byte, size-written)...); err != nil || !bytes.Equal(got, want) {
 				t.Errorf("the disk has %d bytes, which begin with %.80q: %v", len(got), got, err)
 			}
 		})
+	}
+}
+
+// does has a lab's web server answer with what a channel gives.
+func gate(l *lab.Lab, address string) (open func()) {
+	var once sync.Once
+	return func() { once.Do(func() { serveWeb(l, address) }) }
+}
+
+// TestAway has registries and Tinkerbell's server go away, and come back, all while they are needed.
+func TestAway(t *testing.T) {
+	t.Parallel()
+	l := startLab(t, lan("boot", "1"))
+	nic := worker(l)
+	site := tinktest.Start(t, l, tinktest.Options{
+		Host: netip.MustParseAddr("10.0.1.1"),
+		Workflow: tinktest.Workflow{Agent: nic.MAC, Timeout: 10 * time.Minute, Actions: []tinktest.Action{
+			{Name: "first", Image: images.Await, Env: []string{"URL=http://10.0.1.1:81/"}},
+			{Name: "second", Image: images.Say, Env: []string{"TEXT=that is all"}},
+		}},
+	})
+	site.Agents.GoAway()
+	site.Server.Stop()
+	m := vmtest.Start(t, provisioned(t, l, site, nic))
+	says(m, "the registry "+site.Agents.Address()+" refuses connections: ")
+	site.Agents.ComeBack(l.Listen("tcp", site.Agents.Address()))
+	await(m, stage.Agent)
+	says(m, "connection refused") // says the agent
+	site.Actions.GoAway()
+	site.Server.Start()
+	site.Server.Status("first", "RUNNING")
+	says(m, "connection refused") // says containerd
+	site.Actions.ComeBack(l.Listen("tcp", site.Actions.Address()))
+	says(m, "cni0") // it runs
+	site.Server.Stop()
+	serveWeb(l, "10.0.1.1:81")
+	says(m, "error writing event")
+	site.Server.Start()
+	if state := site.Server.Ended(); state != "SUCCESS" {
+		t.Errorf("the workflow ended with %s", state)
 	}
 }

@@ -1,6 +1,8 @@
 package os_test
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"crypto/tls"
 	"io"
 	"os"
@@ -21,8 +23,9 @@ const (
 	image = hub + "/busybox:v1"
 )
 
-// serveImages has a registry with TLS for everyone, which holds image: busybox, to be given commands.
-func serveImages(t testing.TB, l *lab.Lab) *registry.Registry {
+// serveImages has a registry with TLS for everyone, which holds image: busybox, to be given commands. It
+// gives the image's layer as it is transferred.
+func serveImages(t testing.TB, l *lab.Lab) []byte {
 	t.Helper()
 	busybox, err := os.ReadFile(vmtest.File(t, tinktest.BusyboxEnv))
 	if err != nil {
@@ -43,7 +46,21 @@ func serveImages(t testing.TB, l *lab.Lab) *registry.Registry {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return registry.Start(t, store, l.Listen("tcp", hub), registry.Options{TLS: &pair})
+	registry.Start(t, store, l.Listen("tcp", hub), registry.Options{TLS: &pair})
+	layers, err := built.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := layers[0].Compressed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	layer, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return layer
 }
 
 // withContainerd has containerd run, without Tinkerbell, and a shell on the console.
@@ -94,4 +111,78 @@ func TestNerdctl(t *testing.T) {
 	if string(got) != answer+"\n" {
 		t.Errorf("the container answers %q, %v", got, err)
 	}
+}
+
+// TestScratch keeps images on a disk.
+func TestScratch(t *testing.T) {
+	t.Parallel()
+	l := startLab(t, lan("boot", "1"))
+	layer := serveImages(t, l)
+	c := withContainerd(t, l)
+	disk := blank(t, 256<<20)
+	c.Disks = []vm.Disk{disk}
+	c.Append += " ember.scratch=/dev/vda"
+	m := vmtest.Start(t, c)
+	await(m, stage.Network)
+	containerdReady(m)
+	for _, test := range []struct{ command, want string }{
+		{"grep -c '^/dev/vda /var/lib/containerd ext4 ' /proc/mounts", "1"},
+		{"nerdctl run --rm --net none " + image + " echo contained", "contained"},
+		{"sync; poweroff; sleep 100", ""},
+	} {
+		if got := ask(t, m, test.command); got != test.want {
+			t.Errorf("%s\nprints %q, want %q", test.command, got, test.want)
+		}
+	}
+	m.End()
+	got, err := os.ReadFile(disk.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const magicAt, labelAt = 0x438, 0x478 // ext4(5)
+	if string(got[magicAt:magicAt+2]) != "\x53\xef" || !bytes.HasPrefix(got[labelAt:], []byte("ember-scratch\x00")) {
+		t.Errorf("the disk begins with %q", got[1024:1280])
+	}
+	if !bytes.Contains(got, layer[:4096]) {
+		t.Error("the image's layer is not on the disk")
+	}
+}
+
+// TestScratchInUse names a disk that holds something.
+func TestScratchInUse(t *testing.T) {
+	t.Parallel()
+	l := startLab(t, lan("boot", "1"))
+	c := withContainerd(t, l)
+	disk := blank(t, 256<<20)
+	data := bytes.Repeat([]byte("precious"), 1<<20)
+	f, err := os.OpenFile(disk.Path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	before := digestOf(t, disk)
+	c.Disks = []vm.Disk{disk}
+	c.Append += " ember.scratch=/dev/vda"
+	m := vmtest.Start(t, c)
+	says(m, "images and containers are kept in memory err=\"/dev/vda is not used and was not changed: it holds ")
+	containerdReady(m)
+	if got := ask(t, m, "grep -c '^tmpfs /var/lib/containerd tmpfs ' /proc/mounts"); got != "1" {
+		t.Errorf("%s places in memory for images", got)
+	}
+	m.Close()
+	if digestOf(t, disk) != before {
+		t.Error("the disk was changed")
+	}
+}
+
+func digestOf(t *testing.T, disk vm.Disk) (sum [sha256.Size]byte) {
+	t.Helper()
+	b, err := os.ReadFile(disk.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sha256.Sum256(b)
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/ember-os/ember/agent/tinktest"
 	"github.com/ember-os/ember/agent/tinktest/images"
@@ -44,14 +45,16 @@ func dualStack(name, n string) lab.LAN {
 	return l
 }
 
-// web is a server in a lab that remembers who asked for what.
+// web is a server in a lab that remembers who asked for what. It has all that it
+// does not hold back.
 type web struct {
 	mu       sync.Mutex
 	visitors map[string]netip.Addr // by path
+	holds    map[string]bool       // by path
 }
 
 func serveWeb(l *lab.Lab, addresses ...string) *web {
-	w := &web{visitors: map[string]netip.Addr{}}
+	w := &web{visitors: map[string]netip.Addr{}, holds: map[string]bool{}}
 	for _, address := range addresses {
 		go http.Serve(l.Listen("tcp", address), w) // ends with the listener
 	}
@@ -59,10 +62,13 @@ func serveWeb(l *lab.Lab, addresses ...string) *web {
 }
 
 func (w *web) ServeHTTP(response http.ResponseWriter, r *http.Request) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if visitor, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		w.mu.Lock()
 		w.visitors[r.URL.Path] = visitor.Addr()
-		w.mu.Unlock()
+	}
+	if w.holds[r.URL.Path] {
+		response.WriteHeader(http.StatusServiceUnavailable)
 	}
 	io.WriteString(response, "the lab's answer\n")
 }
@@ -71,6 +77,12 @@ func (w *web) visitor(path string) netip.Addr {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.visitors[path]
+}
+
+func (w *web) hold(path string, hold bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.holds[path] = hold
 }
 
 // blank is a disk of zeros.
@@ -151,41 +163,174 @@ func TestWorkflow(t *testing.T) {
 	}
 }
 
-// does has a lab's web server answer with what a channel gives.
-func gate(l *lab.Lab, address string) (open func()) {
-	var once sync.Once
-	return func() { once.Do(func() { serveWeb(l, address) }) }
+// says waits for a line with a text.
+func says(m *vmtest.Machine, text string) {
+	m.Line(func(line string) bool { return strings.Contains(line, text) })
 }
 
-// TestAway has registries and Tinkerbell's server go away, and come back, all while they are needed.
-func TestAway(t *testing.T) {
+// TestInterruptions has registries and Tinkerbell's server go away, and programs of the machine killed,
+// while they are needed. Each workflow ends.
+func TestInterruptions(t *testing.T) {
+	t.Parallel()
+	l := startLab(t, lan("boot", "1"))
+	web := serveWeb(l, "10.0.1.1:80")
+	nic := worker(l)
+	// An action that lasts until the web has the page that is called like it.
+	wait := func(name string) tinktest.Workflow {
+		web.hold("/"+name, true)
+		return tinktest.Workflow{Agent: nic.MAC, Timeout: 20 * time.Second, Actions: []tinktest.Action{
+			{Name: name, Image: images.Await, Env: []string{"URL=http://10.0.1.1/" + name}},
+		}}
+	}
+	first := wait("away")
+	first.Timeout = 0
+	first.Actions = append(first.Actions, tinktest.Action{Image: images.Say, Env: []string{"TEXT=that is all"}})
+	site := tinktest.Start(t, l, tinktest.Options{Host: netip.MustParseAddr("10.0.1.1"), Workflow: first})
+	runs := func(name string) {
+		t.Helper()
+		eventually(t, "the action "+name, func() bool { return web.visitor("/" + name).IsValid() })
+	}
+	ends := func(want string) {
+		t.Helper()
+		if state := site.Server.Ended(); state != want {
+			t.Errorf("the workflow ended with %s, want %s", state, want)
+		}
+	}
+
+	site.Agents.GoAway()
+	site.Server.Stop()
+	c := provisioned(t, l, site, nic)
+	c.Append += " ember.debug=shell"
+	m := vmtest.Start(t, c)
+	says(m, "the registry "+site.Agents.Address()+" refuses connections: ")
+	site.Agents.ComeBack(l.Listen("tcp", site.Agents.Address()))
+	await(m, stage.Agent)
+	says(m, "error reading/retrieving action")
+	site.Actions.GoAway()
+	site.Server.Start()
+	site.Server.Status("away", "RUNNING")
+	site.Actions.ComeBack(l.Listen("tcp", site.Actions.Address()))
+	runs("away")
+	site.Server.Stop()
+	site.Server.Start()
+	web.hold("/away", false)
+	ends("SUCCESS")
+
+	// The agent reports the end of an action only once.
+	site.Give(wait("report"))
+	runs("report")
+	site.Server.Stop()
+	web.hold("/report", false)
+	says(m, "error writing event")
+	site.Server.Start()
+	ends("TIMEOUT")
+
+	site.Give(wait("agent"))
+	runs("agent")
+	ask(t, m, "killall -9 tink-agent")
+	says(m, "the agent was started")
+	site.Server.Connected(nic.MAC)
+	ends("TIMEOUT")
+
+	site.Give(wait("containerd"))
+	runs("containerd")
+	ask(t, m, "kill -9 $(cat /run/containerd/containerd.pid)")
+	ends("FAILED")
+
+	site.Give(wait("last"))
+	runs("last")
+	web.hold("/last", false)
+	ends("SUCCESS")
+}
+
+// TestAgentErrors has everything wrong with the agent's image and its registry, one after the other. The
+// machine says each, tries again, and runs the agent in the end.
+func TestAgentErrors(t *testing.T) {
 	t.Parallel()
 	l := startLab(t, lan("boot", "1"))
 	nic := worker(l)
 	site := tinktest.Start(t, l, tinktest.Options{
-		Host: netip.MustParseAddr("10.0.1.1"),
-		Workflow: tinktest.Workflow{Agent: nic.MAC, Timeout: 10 * time.Minute, Actions: []tinktest.Action{
-			{Name: "first", Image: images.Await, Env: []string{"URL=http://10.0.1.1:81/"}},
-			{Name: "second", Image: images.Say, Env: []string{"TEXT=that is all"}},
-		}},
+		Host: netip.MustParseAddr("10.0.1.1"), AgentTLS: true,
+		Workflow: tinktest.Workflow{Agent: nic.MAC, Actions: []tinktest.Action{{Image: images.Say}}},
 	})
-	site.Agents.GoAway()
-	site.Server.Stop()
-	m := vmtest.Start(t, provisioned(t, l, site, nic))
-	says(m, "the registry "+site.Agents.Address()+" refuses connections: ")
-	site.Agents.ComeBack(l.Listen("tcp", site.Agents.Address()))
+	agent, err := os.ReadFile(vmtest.File(t, tinktest.AgentEnv))
+	if err != nil {
+		t.Fatal(err)
+	}
+	chart, err := images.Artifact()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := provisioned(t, l, site, nic)
+	c.Append += " ember.debug=shell"
+	c.Overlay = []vm.File{{Path: "root/ca.pem", Data: string(l.CA())}}
+	m := vmtest.Start(t, c)
+	says(m, "the certificate of "+site.Agents.Address()+" is signed by an authority that is not trusted here: ")
+	push := func(image images.Image) func() {
+		return func() {
+			site.Push(t, tinktest.AgentImage, image)
+			site.Agents.Fail(nil)
+		}
+	}
+	fail := func(f registry.Fault) func() { return func() { site.Agents.Fail(f) } }
+	for _, test := range []struct {
+		do   func()
+		says string
+	}{
+		{func() {
+			site.Agents.Fail(registry.Status(http.StatusUnauthorized))
+			ask(t, m, "mkdir -p /etc/ssl/ember.d; cp /root/ca.pem /etc/ssl/ember.d; ember trust")
+		}, "(401 Unauthorized): check registry_username and registry_password"},
+		{fail(registry.Status(http.StatusNotFound)), "(404 Not Found): check its name and its tag"},
+		{fail(registry.Status(http.StatusServiceUnavailable)), "has a fault (503 Service Unavailable)"},
+		{func() {
+			if err := site.Store.Push(tinktest.AgentImage, chart); err != nil {
+				t.Fatal(err)
+			}
+			site.Agents.Fail(nil)
+		}, "is not an image of a container: "},
+		{push(images.WithoutAgent()), "has no agent: "},
+		{push(images.WrongArchitecture(agent)), "is for linux/arm64, and this machine is linux/amd64: "},
+		{func() {
+			site.Agents.Fail(registry.Corrupt())
+			site.Push(t, tinktest.AgentImage, images.Agent(agent, images.AgentPath))
+		}, "does not have the digest it should have"},
+		{fail(registry.Cut(1 << 20)), "broke off in the middle of "},
+	} {
+		test.do()
+		says(m, test.says)
+	}
+	site.Agents.Fail(nil)
 	await(m, stage.Agent)
-	says(m, "connection refused") // says the agent
-	site.Actions.GoAway()
-	site.Server.Start()
-	site.Server.Status("first", "RUNNING")
-	says(m, "connection refused") // says containerd
-	site.Actions.ComeBack(l.Listen("tcp", site.Actions.Address()))
-	says(m, "cni0") // it runs
-	site.Server.Stop()
-	serveWeb(l, "10.0.1.1:81")
-	says(m, "error writing event")
-	site.Server.Start()
+	site.Server.Connected(nic.MAC)
+}
+
+// TestWorker names an image of tink-worker, which is run, but cannot do its work without Docker. Another
+// image under the same name is found by itself.
+func TestWorker(t *testing.T) {
+	t.Parallel()
+	l := startLab(t, lan("boot", "1"))
+	nic := worker(l)
+	site := tinktest.Start(t, l, tinktest.Options{
+		Host:     netip.MustParseAddr("10.0.1.1"),
+		Workflow: tinktest.Workflow{Agent: nic.MAC, Actions: []tinktest.Action{{Image: images.Say}}},
+	})
+	var agents []images.Image
+	for _, program := range []struct{ env, path string }{{tinktest.WorkerEnv, "usr/bin/tink-worker"}, {tinktest.AgentEnv, "usr/bin/tink-agent"}} {
+		binary, err := os.ReadFile(vmtest.File(t, program.env))
+		if err != nil {
+			t.Fatal(err)
+		}
+		agents = append(agents, images.Agent(binary, program.path))
+	}
+	site.Push(t, tinktest.AgentImage, agents[0])
+	m := vmtest.Start(t, provisioned(t, l, site, nic))
+	says(m, " is tink-worker, which has its actions run by Docker, and there is no ")
+	await(m, stage.Agent)
+	site.Server.Foreign(nic.MAC)
+	site.Push(t, tinktest.AgentImage, agents[1])
+	says(m, "there is a newer image of the agent")
+	site.Server.Connected(nic.MAC)
 	if state := site.Server.Ended(); state != "SUCCESS" {
 		t.Errorf("the workflow ended with %s", state)
 	}

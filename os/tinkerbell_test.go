@@ -197,11 +197,19 @@ func TestInterruptions(t *testing.T) {
 		}
 	}
 
+	var m *vmtest.Machine
+	kill := func(program string) {
+		t.Helper()
+		if status := ask(t, m, "killall -9 "+program+"; echo $?"); status != "0" {
+			t.Fatalf("killing %s: status %s", program, status)
+		}
+	}
+
 	site.Agents.GoAway()
 	site.Server.Stop()
 	c := provisioned(t, l, site, nic)
 	c.Append += " ember.debug=shell"
-	m := vmtest.Start(t, c)
+	m = vmtest.Start(t, c)
 	says(m, "the registry "+site.Agents.Address()+" refuses connections: ")
 	site.Agents.ComeBack(l.Listen("tcp", site.Agents.Address()))
 	await(m, stage.Agent)
@@ -227,14 +235,14 @@ func TestInterruptions(t *testing.T) {
 
 	site.Give(wait("agent"))
 	runs("agent")
-	ask(t, m, "killall -9 tink-agent")
+	kill("tink-agent")
 	says(m, "the agent was started")
 	site.Server.Connected(nic.MAC)
 	ends("TIMEOUT")
 
 	site.Give(wait("containerd"))
 	runs("containerd")
-	ask(t, m, "kill -9 $(cat /run/containerd/containerd.pid)")
+	kill("containerd")
 	ends("FAILED")
 
 	site.Give(wait("last"))
@@ -305,8 +313,7 @@ func TestAgentErrors(t *testing.T) {
 	site.Server.Connected(nic.MAC)
 }
 
-// TestWorker names an image of tink-worker, which is run, but cannot do its work without Docker. Another
-// image under the same name is found by itself.
+// TestWorker names an image of tink-worker, which is run, but cannot do its work without Docker.
 func TestWorker(t *testing.T) {
 	t.Parallel()
 	l := startLab(t, lan("boot", "1"))
@@ -315,23 +322,14 @@ func TestWorker(t *testing.T) {
 		Host:     netip.MustParseAddr("10.0.1.1"),
 		Workflow: tinktest.Workflow{Agent: nic.MAC, Actions: []tinktest.Action{{Image: images.Say}}},
 	})
-	var agents []images.Image
-	for _, program := range []struct{ env, path string }{{tinktest.WorkerEnv, "usr/bin/tink-worker"}, {tinktest.AgentEnv, "usr/bin/tink-agent"}} {
-		binary, err := os.ReadFile(vmtest.File(t, program.env))
-		if err != nil {
-			t.Fatal(err)
-		}
-		agents = append(agents, images.Agent(binary, program.path))
+	program, err := os.ReadFile(vmtest.File(t, tinktest.WorkerEnv))
+	if err != nil {
+		t.Fatal(err)
 	}
-	site.Push(t, tinktest.AgentImage, agents[0])
+	site.Push(t, tinktest.AgentImage, images.Agent(program, "usr/bin/tink-worker"))
 	m := vmtest.Start(t, provisioned(t, l, site, nic))
-	says(m, " is tink-worker, which has its actions run by Docker, and there is no ")
+	says(m, " is tink-worker, which has its actions run by Docker, and there is no /var/run/docker.sock: name an image of tink-agent")
 	await(m, stage.Agent)
+	says(m, `"msg":"rpc error: `) // it passes on what the server answers to its protocol
 	site.Server.Foreign(nic.MAC)
-	site.Push(t, tinktest.AgentImage, agents[1])
-	says(m, "there is a newer image of the agent")
-	site.Server.Connected(nic.MAC)
-	if state := site.Server.Ended(); state != "SUCCESS" {
-		t.Errorf("the workflow ended with %s", state)
-	}
 }

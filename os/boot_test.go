@@ -78,7 +78,7 @@ func TestSystem(t *testing.T) {
 }
 
 // ask types a command into the shell on the console and gives the last line of what it prints.
-func ask(t *testing.T, m *vmtest.Machine, command string) string {
+func ask(t testing.TB, m *vmtest.Machine, command string) string {
 	t.Helper()
 	// The terminal echoes what is typed: only the printed mark is in one piece.
 	if err := m.Send("{ " + command + "; } 2>&1 | tail -n 1 | sed 's/^/answer\"\"=/;s/\"\"//'; echo end''mark\n"); err != nil {

@@ -44,6 +44,7 @@ type Config struct {
 	NTPOff bool     // NTPParam is "none": no server is asked, wherever it is named
 	Syslog Syslog
 
+	Attest     Attest
 	Containers Containers
 	Tinkerbell Tinkerbell
 

@@ -37,6 +37,7 @@ var Groups = []Group{
 	{Name: "Proxies", Params: proxyParams},
 	{Name: "Time", Params: timeParams},
 	{Name: "Logs", Params: syslogParams},
+	{Name: "Attestation", Params: attestParams},
 	{Name: "Containers", Params: containerParams},
 	{Name: "Tinkerbell", Params: tinkerbellParams},
 	{Name: "The kernel's own", Params: kernelParams},

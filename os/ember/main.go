@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/ember-os/ember/agent"
+	"github.com/ember-os/ember/os/attest"
 	"github.com/ember-os/ember/os/bootreason"
 	"github.com/ember-os/ember/os/containerd"
 	"github.com/ember-os/ember/os/executor"
@@ -46,6 +47,7 @@ var programs = []program{
 	{"timed", "keep the clock right", timed.Main},
 	{"tink-agent", "fetch Tinkerbell's agent and run it", agent.Main},
 	{"containerd-config", "prepare the machine for containerd", containerd.Main},
+	{"attest", "prove what this machine is, and get its configuration", attest.Main},
 	{"trust", "trust the certificate authorities in /etc/ssl/ember.d", trust.Main},
 }
 

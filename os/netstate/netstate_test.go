@@ -1,6 +1,8 @@
 package netstate
 
 import (
+	"context"
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -8,6 +10,39 @@ import (
 	"testing"
 	"time"
 )
+
+func TestAwait(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "network.json")
+	online := func(s State) bool { return s.Online }
+	type answer struct {
+		s   State
+		err error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		s, err := Await(t.Context(), path, online)
+		answers <- answer{s, err}
+	}()
+	for _, s := range []State{{Settled: true}, {Settled: true, Online: true, Link: "eth0"}} {
+		if err := s.Write(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if a := <-answers; a.err != nil || a.s.Link != "eth0" {
+		t.Errorf("%+v, %v", a.s, a.err)
+	}
+	if s, err := Await(t.Context(), path, online); err != nil || s.Link != "eth0" {
+		t.Errorf("of a state that is there: %+v, %v", s, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Await(ctx, path, func(State) bool { return false }); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	if _, err := Await(t.Context(), filepath.Join(t.TempDir(), "missing", "network.json"), online); err == nil {
+		t.Error("a directory that is not there is watched")
+	}
+}
 
 func TestRoundTrip(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "network.json")

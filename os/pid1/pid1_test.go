@@ -14,9 +14,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ember-os/ember/os/cmdline"
 	"github.com/ember-os/ember/os/nstest"
 	"github.com/ember-os/ember/os/output"
 	"github.com/ember-os/ember/os/power"
+	"github.com/ember-os/ember/os/service"
 	"github.com/ember-os/ember/os/stage"
 	"github.com/ember-os/ember/os/unit"
 )
@@ -77,6 +79,25 @@ func TestBringUp(t *testing.T) {
 	lines := console()
 	if got := names(lines)[:3]; !slices.Equal(got, []string{stage.Devices, stage.Mounts, stage.Ready}) || lines[0].Get("how") != "well" {
 		t.Errorf("stages %q", got)
+	}
+}
+
+func TestTargets(t *testing.T) {
+	for line, want := range map[string]struct {
+		now   []string
+		later string
+	}{
+		"":                                   {[]string{baseTarget, "multi-user.target"}, ""},
+		"ember.workload=none":                {[]string{baseTarget}, ""},
+		"docker_registry=r.ex":               {[]string{baseTarget, "tinkerbell.target"}, ""},
+		"ember.attest_url=https://a.example": {[]string{baseTarget, attestUnit}, "multi-user.target"},
+		"ember.attest_url=wrong":             {[]string{baseTarget, attestUnit}, "multi-user.target"},
+		"ember.attest_url=https://a.example ember.workload=none": {[]string{baseTarget, attestUnit}, ""},
+	} {
+		config, _ := cmdline.Parse(line)
+		if now, later := targetsOf(config); !slices.Equal(now, want.now) || later != want.later {
+			t.Errorf("%q starts %q, then %q", line, now, later)
+		}
 	}
 }
 
@@ -223,6 +244,8 @@ func actAsChild(how string) {
 		syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	case "hangs":
 		time.Sleep(time.Hour)
+	case "units":
+		unit.Encode(os.Stdout, []unit.Unit{{Name: baseTarget}, {Name: "multi-user.target", Wants: []string{"new.target"}}, {Name: "new.target"}})
 	}
 	os.Exit(0)
 }
@@ -248,6 +271,35 @@ func TestAsk(t *testing.T) {
 		t.Error(err)
 	}
 	cancel()
+}
+
+// TestStartWorkload has units that appear with the attestation.
+func TestStartWorkload(t *testing.T) {
+	s, _ := testSystem(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s.spawn(func() { s.reaper.Run(ctx) })
+	for problem, want := range map[string]string{"": "", "no such program": "the attestation has failed"} {
+		m := service.New(service.Options{Reaper: s.reaper, Spawn: s.spawn, Log: s.log, Dir: t.TempDir()})
+		if err := m.Start([]unit.Unit{{Name: attestUnit, Error: problem}}, attestUnit); err != nil {
+			t.Fatal(err)
+		}
+		err := s.startWorkload(ctx, m, "multi-user.target")
+		if want == "" && err != nil || want != "" && (err == nil || err.Error() != want) {
+			t.Errorf("the error is %v, want %q", err, want)
+		}
+		if state, err := m.Wait(t.Context(), "new.target"); (state == service.Active) != (want == "") {
+			t.Errorf("the new unit is %v, %v", state, err)
+		}
+		if err := m.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	m := service.New(service.Options{Reaper: s.reaper, Spawn: s.spawn, Log: s.log, Dir: t.TempDir()})
+	if err := s.startWorkload(ctx, m, "multi-user.target"); err == nil {
+		t.Error("the workload starts without attestation")
+	}
+	m.Stop(t.Context())
 }
 
 // TestMain is also a child that does nothing but wait for its end, and the program

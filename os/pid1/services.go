@@ -3,6 +3,7 @@ package pid1
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -24,7 +25,8 @@ import (
 const (
 	runDir     = "/run/ember"
 	logService = "ember-log.service"
-	baseTarget = "ember.target"   // what every machine runs
+	baseTarget = "ember.target" // what every machine runs
+	attestUnit = "ember-attest.service"
 	readTime   = 20 * time.Second // for the child that reads the unit files
 )
 
@@ -38,6 +40,7 @@ var targetOf = map[cmdline.Workload]string{
 var stageOf = map[string]string{
 	"ember-network.service": stage.Network,
 	"ember-time.service":    stage.Time,
+	attestUnit:              stage.Attest,
 	"tink-agent.service":    stage.Agent,
 }
 
@@ -51,11 +54,22 @@ func (s *system) setClock(context.Context) ([]stage.Field, error) {
 	return fields, nil
 }
 
-func (s *system) startServices(ctx context.Context) ([]stage.Field, error) {
-	targets := []string{baseTarget}
-	if target, ok := targetOf[s.config.EffectiveWorkload()]; ok {
-		targets = append(targets, target)
+// targetsOf is what a machine starts at once and, if it attests, what it starts once that is done; "" for
+// nothing.
+func targetsOf(c cmdline.Config) (now []string, later string) {
+	now = []string{baseTarget}
+	workload, works := targetOf[c.EffectiveWorkload()]
+	switch {
+	case c.Attest.URL != "":
+		return append(now, attestUnit), workload
+	case works:
+		now = append(now, workload)
 	}
+	return now, ""
+}
+
+func (s *system) startServices(ctx context.Context) ([]stage.Field, error) {
+	targets, later := targetsOf(s.config)
 	units, err := s.readUnits(ctx, targets)
 	if err != nil {
 		return nil, err
@@ -84,7 +98,31 @@ func (s *system) startServices(ctx context.Context) ([]stage.Field, error) {
 		return nil, ctx.Err()
 	}
 	s.warn("the machine has less to do", m.Start(afterLog(units), targets...))
+	if later != "" {
+		s.spawn(func() { s.warn("the workload does not start", s.startWorkload(ctx, m, later)) })
+	}
 	return []stage.Field{{Key: "units", Value: fmt.Sprint(len(units))}}, nil
+}
+
+// startWorkload reads the unit files again once the machine has been attested, which may have brought more of
+// them, and starts the workload.
+func (s *system) startWorkload(ctx context.Context, m *service.Manager, target string) error {
+	state, err := m.Wait(ctx, attestUnit)
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if state == service.Failed {
+		return errors.New("the attestation has failed")
+	}
+	units, err := s.readUnits(ctx, []string{baseTarget, target})
+	if err != nil {
+		return err
+	}
+	s.log.Info("the workload starts", "target", target, "units", len(units))
+	return m.Start(afterLog(units), target)
 }
 
 // afterLog has every service start after the log daemon, and so stop before it: it

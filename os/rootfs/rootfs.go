@@ -30,6 +30,8 @@ func (c *Clone) Path() string { return fmt.Sprintf("/proc/self/fd/%d", c.fd) }
 
 // Enter makes the clone the root of the process, and of all it starts later, and
 // takes along what is mounted at the given absolute paths. The clone is closed.
+// Mounts then propagate to and from other namespaces, as under systemd: the
+// kubelet's volumes need it.
 func (c *Clone) Enter(mounts ...string) error {
 	defer unix.Close(c.fd)
 	if err := unix.MoveMount(c.fd, "", unix.AT_FDCWD, "/", unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
@@ -45,6 +47,9 @@ func (c *Clone) Enter(mounts ...string) error {
 	}
 	if err := unix.Chroot("."); err != nil {
 		return fmt.Errorf("entering the new root: %w", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_SHARED|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("sharing mounts: %w", err)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package rootfs
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -56,7 +57,17 @@ func TestEnter(t *testing.T) {
 		t.Errorf("size %d is not a quarter of the memory, %d", size, quarter)
 	}
 
-	// What a container runtime does.
+	table, err := os.ReadFile("/proc/self/mountinfo")
+	must(t, err)
+	for line := range strings.Lines(string(table)) {
+		if words := strings.Fields(line); (words[4] == "/" || words[4] == "/run") && !strings.HasPrefix(words[6], "shared:") {
+			t.Errorf("not shared: %s", line)
+		}
+	}
+
+	// What a container runtime does, in its own namespace.
+	must(t, unix.Unshare(unix.CLONE_NEWNS))
+	must(t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
 	must(t, os.Mkdir("/container", 0o755))
 	must(t, unix.Mount("tmpfs", "/container", "tmpfs", 0, ""))
 	must(t, os.Mkdir("/container/old", 0o755))

@@ -38,6 +38,7 @@ const (
 const (
 	Network = "network" // the network is up, or nobody waits for it any longer
 	Time    = "time"    // the clock is right, or nobody waits for that any longer
+	Attest  = "attest"  // the machine is attested and has its overlay, or has no TPM to attest with
 	Agent   = "agent"   // Tinkerbell's agent runs
 )
 

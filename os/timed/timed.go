@@ -47,7 +47,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	log := logline.New(os.Stderr, min(config.Log, slog.LevelInfo))
-	changed, err := watch(ctx, netstate.Path)
+	changed, err := netstate.Watch(ctx, netstate.Path)
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func TestClocks(t *testing.T) {
 			wrong := clock.offset
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			changed, err := watch(ctx, netPath)
+			changed, err := netstate.Watch(ctx, netPath)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -102,7 +102,7 @@ func TestWatch(t *testing.T) {
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	changed, err := watch(ctx, filepath.Join(dir, "network.json"))
+	changed, err := netstate.Watch(ctx, filepath.Join(dir, "network.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestWatch(t *testing.T) {
 		}
 		<-changed
 	}
-	if _, err := watch(ctx, filepath.Join(dir, "missing", "network.json")); err == nil {
+	if _, err := netstate.Watch(ctx, filepath.Join(dir, "missing", "network.json")); err == nil {
 		t.Error("a folder that is not there is watched")
 	}
 }

@@ -8,8 +8,8 @@ import (
 )
 
 // DefaultWindow is how far back, in bytes, a compressed archive refers. The
-// kernel needs as much memory to unpack it; zstd -19 uses the same.
-const DefaultWindow = 8 << 20
+// kernel needs as much memory to unpack it; zstd is told to use the same.
+const DefaultWindow = 32 << 20
 
 // alignment is where the kernel sees an archive that is not compressed.
 const alignment = 4

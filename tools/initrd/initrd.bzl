@@ -5,7 +5,7 @@ load("//tools/apko:apko.bzl", "ImageInfo")
 load("//tools/toolroot:toolroot.bzl", "TOOLROOT_ATTRS", "run_in_toolroot")
 
 def _compress(ctx, archive):
-    """Compresses an archive into one zstd frame with a window of 8 MiB and a checksum."""
+    """Compresses an archive into one zstd frame with a window of 32 MiB and a checksum."""
     out = ctx.actions.declare_file(archive.basename + ".zst")
     if ctx.attr._compressor[BuildSettingInfo].value == "klauspost":
         ctx.actions.run(
@@ -22,7 +22,7 @@ def _compress(ctx, archive):
             root = ctx.file._toolroot,
             inputs = {archive: "/archive"},
             outputs = [out],
-            script = 'zstd -q -19 --single-thread --check -o "/out/$1" /archive',
+            script = 'zstd -q -19 --long=25 --single-thread --check -o "/out/$1" /archive',
             arguments = [out.basename],
             mnemonic = "CpioCompress",
             progress_message = "Compressing %{output}",

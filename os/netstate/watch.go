@@ -1,4 +1,4 @@
-package timed
+package netstate
 
 import (
 	"context"
@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watch sends when a file may have been replaced, until ctx ends. Several changes
+// Watch sends when a file may have been replaced, until ctx ends. Several changes
 // may be told as one.
-func watch(ctx context.Context, path string) (<-chan struct{}, error) {
+func Watch(ctx context.Context, path string) (<-chan struct{}, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		return nil, fmt.Errorf("watching %s: %w", path, err)
@@ -37,4 +37,28 @@ func watch(ctx context.Context, path string) (<-chan struct{}, error) {
 		}
 	}()
 	return changed, nil
+}
+
+// Await returns the state at path once it is as wanted.
+func Await(ctx context.Context, path string, wanted func(State) bool) (State, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	changed, err := Watch(ctx, path)
+	if err != nil {
+		return State{}, err
+	}
+	for {
+		s, err := Read(path)
+		if err != nil {
+			return State{}, err
+		}
+		if wanted(s) {
+			return s, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return State{}, fmt.Errorf("waiting for the network: %w", ctx.Err())
+		}
+	}
 }

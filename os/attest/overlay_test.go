@@ -1,0 +1,204 @@
+package attest
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+	"github.com/ember-os/ember/attest/client"
+	"github.com/ember-os/ember/attest/overlay/archive"
+	"github.com/ember-os/ember/attest/overlay/manifest"
+	"github.com/ember-os/ember/attest/overlay/seal"
+	"github.com/ember-os/ember/attest/protocol"
+	"github.com/ember-os/ember/os/cmdline"
+	"github.com/ember-os/ember/os/netstate"
+)
+
+// signed is an overlay with /etc/motd, and who can sign and open it.
+type signed struct {
+	signer     ed25519.PrivateKey
+	ciphertext []byte
+	manifest   *manifest.Manifest
+	fileKey    []byte
+}
+
+func newOverlay(t *testing.T) *signed {
+	t.Helper()
+	server, err := age.GenerateHybridIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, signer, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().UTC().Truncate(time.Second)
+	m := &manifest.Manifest{Format: manifest.Format, Name: "rack", Version: 7, Created: now.Add(-time.Hour), Expires: now.Add(time.Hour)}
+	var file bytes.Buffer
+	err = seal.Seal(&file, []age.Recipient{server.Recipient()}, m, func(w *archive.Writer) error {
+		if err := w.Add(archive.Entry{Path: "etc", Kind: archive.Directory, Mode: 0o755, UID: os.Getuid(), GID: os.Getgid()}, nil); err != nil {
+			return err
+		}
+		return w.Add(archive.Entry{Path: "etc/motd", Mode: 0o640, Size: 5, UID: os.Getuid(), GID: os.Getgid()}, strings.NewReader("hello"))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := seal.FileKey(file.Bytes()[:min(file.Len(), seal.HeaderSize)], server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &signed{signer, file.Bytes(), m, key}
+}
+
+func (s *signed) sign(t *testing.T) []byte {
+	t.Helper()
+	b, err := manifest.Sign(s.manifest, s.signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func (s *signed) key() string { return manifest.Key(s.signer.Public().(ed25519.PublicKey)).String() }
+
+func TestStage(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*signed, *program, *client.Result)
+		says   string // of the error; "" if it works
+		unfit  bool
+	}{
+		"good":    {},
+		"no keys": {change: func(_ *signed, p *program, _ *client.Result) { p.params.OverlayKeys = nil }, says: "who may sign it", unfit: true},
+		"wrong key": {change: func(_ *signed, p *program, _ *client.Result) {
+			p.params.OverlayKeys = []string{manifest.Key{1}.String()}
+		}, says: "not signed by a key"},
+		"no key at all": {change: func(_ *signed, p *program, _ *client.Result) { p.params.OverlayKeys = []string{"x"} }, says: cmdline.OverlayKeyParam, unfit: true},
+		"changed": {change: func(s *signed, _ *program, r *client.Result) {
+			s.manifest.Version = 8
+			text, _, _ := bytes.Cut(s.sign(t), []byte("\n"))
+			s.manifest.Version = 7
+			_, signature, _ := bytes.Cut(s.sign(t), []byte("\n"))
+			r.Grant.Overlay.Manifest = append(append(text, '\n'), signature...)
+		}, says: "not signed by a key"},
+		"wrong file key": {change: func(_ *signed, _ *program, r *client.Result) { r.Grant.Overlay.FileKey[0] ^= 1 }, says: "opening the ciphertext"},
+		"short file key": {change: func(_ *signed, _ *program, r *client.Result) { r.Grant.Overlay.FileKey = nil }, says: "file key"},
+		"another's":      {change: func(s *signed, _ *program, _ *client.Result) { s.manifest.Nodes = []string{strings.Repeat("b", 64)} }, says: "not for this machine"},
+		"ours":           {change: func(s *signed, _ *program, _ *client.Result) { s.manifest.Nodes = []string{strings.Repeat("a", 64)} }},
+		"expired":        {change: func(_ *signed, _ *program, r *client.Result) { r.Grant.Time = r.Grant.Time.Add(2 * time.Hour) }, says: "expired"},
+		"expired by ours": {change: func(s *signed, _ *program, r *client.Result) {
+			s.manifest.Expires = s.manifest.Created.Add(time.Second)
+			r.Grant.Time = s.manifest.Created
+		}, says: "expired"},
+		"clock in doubt": {change: func(s *signed, _ *program, r *client.Result) {
+			s.manifest.Expires, r.Grant.Time, r.Doubtful = s.manifest.Created.Add(time.Second), s.manifest.Created, true
+		}},
+		"not there": {change: func(_ *signed, _ *program, r *client.Result) { r.Grant.Overlay.URL = "missing" }, says: "404"},
+		"elsewhere": {change: func(_ *signed, _ *program, r *client.Result) { r.Grant.Overlay.URL = "file:///etc/passwd" }, says: "begins with"},
+		"bit flip":  {change: func(s *signed, _ *program, _ *client.Result) { s.ciphertext[len(s.ciphertext)-1] ^= 1 }, says: "reading overlay rack-7"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newOverlay(t)
+			shown := make(chan int, 10)
+			web := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != "/sub/overlays/rack-7" {
+					w.WriteHeader(http.StatusNotFound)
+					return
+				}
+				shown <- len(r.TLS.PeerCertificates)
+				http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(s.ciphertext))
+			}))
+			web.TLS = &tls.Config{ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS13}
+			web.StartTLS()
+			defer web.Close()
+			p := &program{
+				params: cmdline.Attest{URL: web.URL + "/sub/", Pins: []string{client.PinOf(web.Certificate()).String()}, OverlayKeys: []string{s.key()}},
+				log:    slog.New(slog.DiscardHandler), anchors: t.TempDir(), staging: filepath.Join(t.TempDir(), "staging"), root: t.TempDir(),
+				system: func() (*x509.CertPool, error) { return nil, errors.New("not used") },
+			}
+			r := &client.Result{Certificate: web.TLS.Certificates[0], Grant: &protocol.Grant{
+				Time: time.Now(), Node: strings.Repeat("a", 64), Overlay: &protocol.Overlay{URL: "overlays/rack-7", FileKey: s.fileKey},
+			}}
+			if c.change != nil {
+				c.change(s, p, r)
+			}
+			if r.Grant.Overlay.Manifest == nil {
+				r.Grant.Overlay.Manifest = s.sign(t)
+			}
+			o, err := p.stage(t.Context(), r)
+			if c.says != "" {
+				_, isUnfit := errors.AsType[unfit](err)
+				if err == nil || !strings.Contains(err.Error(), c.says) || isUnfit != c.unfit {
+					t.Errorf("the error is %v, unfit: %v", err, isUnfit)
+				}
+				if left, _ := os.ReadDir(p.staging); len(left) > 0 {
+					t.Errorf("%v is left behind", left)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := <-shown; n == 0 {
+				t.Error("no client certificate was shown to the attestation server")
+			}
+			if left, err := os.ReadDir(p.root); err != nil || len(left) > 0 {
+				t.Errorf("before the commit the root has %v, %v", left, err)
+			}
+			if err := errors.Join(o.Commit(), o.Close()); err != nil || o.Version() != 7 {
+				t.Fatalf("version %d: %v", o.Version(), err)
+			}
+			if text, err := os.ReadFile(filepath.Join(p.root, "etc/motd")); err != nil || string(text) != "hello" {
+				t.Errorf("motd is %q, %v", text, err)
+			}
+		})
+	}
+}
+
+func TestLock(t *testing.T) {
+	dir := t.TempDir()
+	unlock, err := lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lock(dir); err == nil || !strings.Contains(err.Error(), "another") {
+		t.Errorf("the second one: %v", err)
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again()
+}
+
+func TestReachable(t *testing.T) {
+	address := []netstate.Address{{Source: netstate.Static}}
+	for _, c := range []struct {
+		s    netstate.State
+		want bool
+	}{
+		{netstate.State{}, false},
+		{netstate.State{Settled: true}, false},
+		{netstate.State{Online: true}, true},
+		{netstate.State{Links: []netstate.Link{{Addresses: address}}}, false},
+		{netstate.State{Settled: true, Links: []netstate.Link{{}, {Addresses: address}}}, true},
+	} {
+		if got := reachable(c.s); got != c.want {
+			t.Errorf("%+v: %v", c.s, got)
+		}
+	}
+}

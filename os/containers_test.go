@@ -127,6 +127,7 @@ func TestScratch(t *testing.T) {
 	containerdReady(m)
 	for _, test := range []struct{ command, want string }{
 		{"grep -c '^/dev/vda /var/lib/containerd ext4 ' /proc/mounts", "1"},
+		{"lsblk | grep -c '^vda *[0-9]*:0 *0 *256M *0 disk /run/ember/scratch'", "1"},
 		{"nerdctl run --rm --net none " + image + " echo contained", "contained"},
 	} {
 		if got := ask(t, m, test.command); got != test.want {

@@ -252,7 +252,7 @@ func TestInterruptions(t *testing.T) {
 }
 
 // TestAgentErrors has everything wrong with the agent's image and its registry, one after the other. The
-// machine says each, tries again, and runs the agent in the end.
+// machine says each, here and to the syslog, tries again, and runs the agent in the end.
 func TestAgentErrors(t *testing.T) {
 	t.Parallel()
 	l := startLab(t, lan("boot", "1"))
@@ -269,8 +269,11 @@ func TestAgentErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	l.Start(lab.Rsyslogd)
 	c := provisioned(t, l, site, nic)
-	c.Append += " ember.debug=shell"
+	netboot := site.Netboot(nic.MAC)
+	netboot.SyslogHost = "10.0.1.1"
+	c.Append = netboot.CommandLine() + " ember.debug=shell"
 	c.Overlay = []vm.File{{Path: "root/ca.pem", Data: string(l.CA())}}
 	m := vmtest.Start(t, c)
 	says(m, "the certificate of "+site.Agents.Address()+" is signed by an authority that is not trusted here: ")
@@ -307,6 +310,9 @@ func TestAgentErrors(t *testing.T) {
 	} {
 		test.do()
 		says(m, test.says)
+		l.Message(func(m lab.Message) bool {
+			return m.App == "tink-agent" && m.Severity == "err" && strings.Contains(m.Text, test.says)
+		})
 	}
 	site.Agents.Fail(nil)
 	await(m, stage.Agent)

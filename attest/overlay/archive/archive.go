@@ -25,9 +25,10 @@ import (
 )
 
 const (
-	maxPath      = 1024    // bytes of an entry's path, and of a link's target
-	maxComponent = 255     // NAME_MAX
-	maxPaths     = 8 << 20 // bytes of all paths together
+	maxPath      = 1024     // bytes of an entry's path, and of a link's target
+	maxComponent = 255      // NAME_MAX
+	maxPaths     = 32 << 20 // bytes of all paths together, with perPath for each
+	perPath      = 96       // bytes that a path takes in memory besides itself
 )
 
 // Kind is what an entry is.
@@ -54,7 +55,7 @@ type Entry struct {
 type rules struct {
 	seen    map[string]place // by folded path
 	entries int
-	bytes   int // of all paths in seen
+	bytes   int // that seen has
 }
 
 // place is a path that is an entry or an ancestor of one.
@@ -117,8 +118,8 @@ func (r *rules) note(path, key string, dir, explicit bool) error {
 	p, ok := r.seen[key]
 	switch {
 	case !ok:
-		if r.bytes += len(path) + len(key); r.bytes > maxPaths {
-			return fmt.Errorf("the paths in the archive have more than %d bytes", maxPaths)
+		if r.bytes += len(path) + len(key) + perPath; r.bytes > maxPaths {
+			return errors.New("the archive has too many and too long paths to be remembered")
 		}
 	case p.path != path:
 		return fmt.Errorf("it differs from %q in case only", p.path)

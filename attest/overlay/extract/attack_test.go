@@ -69,7 +69,11 @@ func TestCiphertext(t *testing.T) {
 	t.Run("empty", func(t *testing.T) { refused(t, sealed{nil, good.key, good.manifest}, "empty") })
 	t.Run("bit flip in header", func(t *testing.T) {
 		for at := range payload {
-			flip(t, at)
+			b := bytes.Clone(good.ciphertext)
+			b[at] ^= 0x10
+			if good.resealed(b).read() == nil {
+				t.Errorf("byte %d may be changed", at)
+			}
 		}
 	})
 	t.Run("bit flip in chunk", func(t *testing.T) {
@@ -169,13 +173,13 @@ func TestCompression(t *testing.T) {
 	packed, size := pack(t, plain.Bytes()), plain.Len()
 
 	t.Run("zstd bomb", func(t *testing.T) {
-		// 1 GiB of zeros in a file that the manifest says is small.
+		// 256 MiB of zeros in a file that the manifest says is small.
 		var b, head bytes.Buffer
 		z, err := zstd.NewWriter(&b, zstd.WithEncoderConcurrency(1))
 		if err != nil {
 			t.Fatal(err)
 		}
-		h := &tar.Header{Name: "etc/bomb", Mode: 0o644, Size: 1 << 30, Typeflag: tar.TypeReg}
+		h := &tar.Header{Name: "etc/bomb", Mode: 0o644, Size: 256 << 20, Typeflag: tar.TypeReg}
 		if err := tar.NewWriter(&head).WriteHeader(h); err != nil {
 			t.Fatal(err)
 		}
@@ -221,7 +225,9 @@ func TestCompression(t *testing.T) {
 	t.Run("nothing", func(t *testing.T) { refused(t, encrypt(t, nil, size, 1), "") })
 	t.Run("cut short", func(t *testing.T) {
 		for n := range packed {
-			refused(t, encrypt(t, packed[:n], size, 1), "")
+			if encrypt(t, packed[:n], size, 1).read() == nil {
+				t.Errorf("the first %d bytes are enough", n)
+			}
 		}
 	})
 	t.Run("bit flip", func(t *testing.T) {
@@ -229,7 +235,9 @@ func TestCompression(t *testing.T) {
 		for at := 5; at < len(packed); at++ {
 			b := bytes.Clone(packed)
 			b[at] ^= 1
-			refused(t, encrypt(t, b, size, 1), "")
+			if encrypt(t, b, size, 1).read() == nil {
+				t.Errorf("byte %d may be changed", at)
+			}
 		}
 	})
 	t.Run("data behind the frame", func(t *testing.T) {

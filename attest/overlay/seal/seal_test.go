@@ -300,3 +300,43 @@ func TestFileKeyOfAnotherServer(t *testing.T) {
 		t.Error("it opens what is sealed to another server")
 	}
 }
+
+// TestGolden opens what was sealed when this was written.
+func TestGolden(t *testing.T) {
+	read := func(name string) []byte {
+		t.Helper()
+		b, err := os.ReadFile("testdata/golden." + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	keys, err := manifest.ParseKeys(string(read("keys")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := manifest.Open(read("manifest"), keys...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := age.ParseHybridIdentity(strings.TrimSpace(string(read("identity"))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `-rwxr-xr-x 0:0 etc/=
+-rw-r--r-- 0:0 etc/motd=a file
+
+-rwxr-xr-x 0:0 etc/systemd/=
+-rwxr-xr-x 0:0 etc/systemd/system/=
+-rwxr-xr-x 0:0 etc/systemd/system/multi-user.target.wants/=
+-rwxrwxrwx 0:0 etc/systemd/system/multi-user.target.wants/containerd.service@=/usr/lib/systemd/system/containerd.service
+-rwxr-xr-x 0:0 usr/=
+-rwxr-xr-x 0:0 usr/local/=
+-rwxr-xr-x 0:0 usr/local/bin/=
+-rwxr-xr-x 0:0 usr/local/bin/x=#!/bin/sh
+
+`
+	if got := contents(t, read("age"), server, m); got != want || m.String() != "golden-7" {
+		t.Errorf("overlay %s holds\n%s", m, got)
+	}
+}

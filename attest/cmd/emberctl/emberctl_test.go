@@ -1,0 +1,427 @@
+package main
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+	"github.com/ember-os/ember/attest/overlay/archive"
+	"github.com/ember-os/ember/attest/overlay/manifest"
+	"github.com/ember-os/ember/attest/overlay/seal"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+)
+
+var now = time.Date(2026, 11, 21, 12, 0, 0, 500, time.UTC)
+
+// workplace has keys, and a tree to seal.
+func workplace(t *testing.T) (dir string, s sealing) {
+	t.Helper()
+	dir = t.TempDir()
+	if err := keygen(io.Discard, dir, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.MkdirAll(dir+"/tree/etc", 0o755), os.WriteFile(dir+"/tree/etc/motd", []byte("hello"), 0o644),
+		os.Symlink("motd", dir+"/tree/etc/issue")); err != nil {
+		t.Fatal(err)
+	}
+	return dir, sealing{name: "rack", key: dir + "/signing.key", recipients: []string{dir + "/attestd.recipient"}, out: dir}
+}
+
+func sealed(t *testing.T, dir string, s sealing) {
+	t.Helper()
+	if err := s.run(io.Discard, dir+"/tree", now); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestKeygen(t *testing.T) {
+	dir, _ := workplace(t)
+	for file, mode := range map[string]os.FileMode{signingFile: 0o600, identityFile: 0o600, keysFile: 0o644, recipientFile: 0o644} {
+		if info, err := os.Stat(filepath.Join(dir, file)); err != nil || info.Mode()&^0o644 != 0 || info.Mode()&0o077 != 0 && mode == 0o600 {
+			t.Errorf("%s has the mode %v, %v", file, info.Mode(), err)
+		}
+	}
+	if err := keygen(io.Discard, dir, ""); err == nil || !strings.Contains(err.Error(), "not replaced") {
+		t.Errorf("with keys there the error is %v", err)
+	}
+}
+
+func TestSealAndInspect(t *testing.T) {
+	dir, s := workplace(t)
+	kernel := filepath.Join(dir, "kernel")
+	if err := os.WriteFile(kernel, []byte("kernel"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	node := strings.Repeat("a", 64)
+	s.nodes, s.expires, s.kernel = node+","+strings.Repeat("0", 64)+","+node, "30d", kernel
+	sealed(t, dir, s)
+	folder := filepath.Join(dir, "rack")
+	look := inspection{trust: []string{dir + "/overlay.keys"}, identity: dir + "/attestd.identity"}
+	r, err := look.inspect(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := hash(kernel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Trusted || r.Checked != "contents" || r.Version != 1 || len(r.Nodes) != 2 || r.Kernel != want ||
+		r.Created != now.Truncate(time.Second) || r.Expires != r.Created.AddDate(0, 0, 30) {
+		t.Errorf("it is %+v, %+v", r, r.Manifest)
+	}
+	content := []entry{{"etc", "drwxr-xr-x", 0, 0, 0, ""}, {"etc/issue", "lrwxrwxrwx", 0, 0, 0, "motd"}, {"etc/motd", "-rw-r--r--", 0, 0, 5, ""}}
+	if !reflect.DeepEqual(r.Content, content) {
+		t.Errorf("it holds %+v", r.Content)
+	}
+	var text bytes.Buffer
+	if err := look.print(&text, r); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"version     1\n", "by a key that you trust", "  etc/issue -> motd\n", "3 entries", want.String()} {
+		if !strings.Contains(text.String(), line) {
+			t.Errorf("it does not print %q:\n%s", line, &text)
+		}
+	}
+	text.Reset()
+	look.json = true
+	if err := look.print(&text, r); err != nil {
+		t.Fatal(err)
+	}
+	var back report
+	if err := json.Unmarshal(text.Bytes(), &back); err != nil || !reflect.DeepEqual(&back, r) {
+		t.Errorf("its JSON is read as %+v, %v", back, err)
+	}
+}
+
+func TestInspectLess(t *testing.T) {
+	dir, s := workplace(t)
+	sealed(t, dir, s)
+	r, err := (&inspection{}).inspect(dir + "/rack")
+	if err != nil || r.Trusted || r.Checked != "digest" || r.Content != nil {
+		t.Errorf("without keys it is %+v, %v", r, err)
+	}
+	r, err = (&inspection{}).inspect(dir + "/rack/manifest")
+	if err != nil || r.Checked != "" {
+		t.Errorf("the manifest alone is %+v, %v", r, err)
+	}
+}
+
+func TestInspectFinds(t *testing.T) {
+	other := t.TempDir()
+	if err := keygen(io.Discard, other, ""); err != nil {
+		t.Fatal(err)
+	}
+	change := func(path string) func(string) error {
+		return func(dir string) error {
+			b, err := os.ReadFile(dir + path)
+			if err == nil {
+				b[len(b)-20] ^= 1
+				err = os.WriteFile(dir+path, b, 0o644)
+			}
+			return err
+		}
+	}
+	for name, test := range map[string]struct {
+		damage func(dir string) error
+		look   inspection
+	}{
+		"wrong signer":                  {look: inspection{trust: []string{other + "/overlay.keys"}}},
+		"wrong server":                  {look: inspection{identity: other + "/attestd.identity"}},
+		"no such key":                   {look: inspection{trust: []string{"ed25519:short"}}},
+		"changed ciphertext":            {damage: change("/rack/overlay.age")},
+		"changed ciphertext, read":      {damage: change("/rack/overlay.age"), look: inspection{identity: "attestd.identity"}},
+		"missing ciphertext to be read": {damage: func(dir string) error { return os.Remove(dir + "/rack/overlay.age") }, look: inspection{identity: "attestd.identity"}},
+		"missing manifest":              {damage: func(dir string) error { return os.Remove(dir + "/rack/manifest") }},
+		"missing overlay":               {damage: func(dir string) error { return os.RemoveAll(dir + "/rack") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, s := workplace(t)
+			sealed(t, dir, s)
+			if test.damage != nil {
+				if err := test.damage(dir); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if test.look.identity == "attestd.identity" {
+				test.look.identity = dir + "/attestd.identity"
+			}
+			if r, err := test.look.inspect(dir + "/rack"); err == nil {
+				t.Errorf("it finds %+v", r)
+			}
+		})
+	}
+}
+
+func TestVersions(t *testing.T) {
+	dir, s := workplace(t)
+	version := func() uint64 {
+		t.Helper()
+		r, err := (&inspection{identity: dir + "/attestd.identity"}).inspect(dir + "/rack")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Version
+	}
+	for _, want := range []uint64{1, 2, 3} {
+		if sealed(t, dir, s); version() != want {
+			t.Errorf("the version is %d, not %d", version(), want)
+		}
+	}
+	s.version = 20261121
+	if sealed(t, dir, s); version() != s.version {
+		t.Errorf("the version is %d", version())
+	}
+	for _, v := range []uint64{4, 20261121} {
+		s.version = v
+		if err := s.run(io.Discard, dir+"/tree", now); err == nil || !strings.Contains(err.Error(), "only go up") {
+			t.Errorf("version %d: %v", v, err)
+		}
+	}
+	// What fails leaves what there is.
+	s.version = 0
+	if err := os.WriteFile(dir+"/tree/README", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.run(io.Discard, dir+"/tree", now); err == nil {
+		t.Error("a file outside is sealed")
+	}
+	if version() != 20261121 {
+		t.Errorf("the version is %d", version())
+	}
+	if left, err := filepath.Glob(dir + "/.rack*"); err != nil || len(left) > 0 {
+		t.Errorf("%v are left, %v", left, err)
+	}
+}
+
+func TestSealTarWithURL(t *testing.T) {
+	dir, s := workplace(t)
+	s.address = "https://files.example/rack.age"
+	f, err := os.Create(dir + "/files.tar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := archive.NewWriter(f)
+	if err := errors.Join(w.Add(archive.Entry{Path: "etc/mine", Mode: 0o600, UID: 1000}, strings.NewReader("")), w.Close(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.run(io.Discard, f.Name(), now); err != nil {
+		t.Fatal(err)
+	}
+	r, err := (&inspection{identity: dir + "/attestd.identity"}).inspect(dir + "/rack")
+	if err != nil || r.URL != s.address || len(r.Content) != 1 || r.Content[0].UID != 1000 {
+		t.Errorf("it is %+v, %v", r, err)
+	}
+	whole, err := os.ReadFile(dir + "/rack/" + seal.CiphertextFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, err := os.ReadFile(dir + "/rack/" + seal.HeaderFile)
+	if err != nil || !bytes.Equal(head, whole[:min(len(whole), seal.HeaderSize)]) {
+		t.Errorf("the header is not the beginning of the ciphertext, %v", err)
+	}
+}
+
+func TestSealRefuses(t *testing.T) {
+	dir, good := workplace(t)
+	for name, change := range map[string]func(*sealing){
+		"recipient that is none":  func(s *sealing) { s.recipients = []string{"age1nothing"} },
+		"secret as a recipient":   func(s *sealing) { s.recipients = []string{dir + "/attestd.identity"} },
+		"no recipient":            func(s *sealing) { s.recipients = nil },
+		"key that is none":        func(s *sealing) { s.key = dir + "/overlay.keys" },
+		"key that is not there":   func(s *sealing) { s.key = dir + "/none" },
+		"node that is none":       func(s *sealing) { s.nodes = "rack-1" },
+		"time that is none":       func(s *sealing) { s.expires = "soon" },
+		"time that is over":       func(s *sealing) { s.expires = "2020-01-01" },
+		"kernel that is not here": func(s *sealing) { s.kernel = dir + "/none" },
+		"initrd that is not here": func(s *sealing) { s.initrd = dir + "/none" },
+		"address without a host":  func(s *sealing) { s.address = "files/rack.age" },
+		"output that is a file":   func(s *sealing) { s.out = dir + "/signing.key" },
+	} {
+		s := good
+		change(&s)
+		if err := s.run(io.Discard, dir+"/tree", now); err == nil {
+			t.Errorf("%s: it is sealed", name)
+		} else if strings.Contains(err.Error(), "AGE-SECRET") {
+			t.Errorf("%s: the error tells a secret", name)
+		}
+	}
+	if _, err := os.Stat(dir + "/rack"); err == nil {
+		t.Error("there is an overlay")
+	}
+}
+
+func TestExpiry(t *testing.T) {
+	start := now.Truncate(time.Second)
+	for text, want := range map[string]time.Time{
+		"2027-01-31": time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC), "2027-01-31T12:00:00+02:00": time.Date(2027, 1, 31, 10, 0, 0, 0, time.UTC),
+		"30d": start.AddDate(0, 0, 30), "90m": start.Add(90 * time.Minute), "1500ms": start.Add(time.Second),
+	} {
+		if got, err := expiry(text, start); err != nil || got != want {
+			t.Errorf("%s is %v, %v", text, got, err)
+		}
+	}
+	for _, bad := range []string{"", "d", "-1d", "1y", "99999999d", "2027-02-30"} {
+		if got, err := expiry(bad, start); err == nil {
+			t.Errorf("%q is %v", bad, got)
+		}
+	}
+}
+
+func TestKeyFile(t *testing.T) {
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	say := func(word string) func() (string, error) { return func() (string, error) { return word, nil } }
+	for _, word := range []string{"", "correct horse"} {
+		text, err := formatKey(key, word, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if back, err := parseKey(text, say(word)); err != nil || !back.Equal(key) {
+			t.Errorf("with passphrase %q: %v", word, err)
+		}
+		if _, err := parseKey(text, say("wrong")); (err == nil) != (word == "") {
+			t.Errorf("with a wrong passphrase: %v", err)
+		}
+	}
+	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parseKey(pem.EncodeToMemory(&pem.Block{Type: pemType, Bytes: der}), nil); err == nil {
+		t.Error("an ECDSA key signs overlays")
+	}
+}
+
+func TestReadLine(t *testing.T) {
+	in := strings.NewReader("one\r\ntwo three\n")
+	for _, want := range []string{"one", "two three"} {
+		if got, err := readLine(in); err != nil || got != want {
+			t.Errorf("the line is %q, %v", got, err)
+		}
+	}
+	if got, err := readLine(in); err == nil {
+		t.Errorf("behind the end is %q", got)
+	}
+}
+
+func TestFlagsFirst(t *testing.T) {
+	for args, want := range map[string]string{
+		"":                         "",
+		"keygen":                   "keygen",
+		"seal DIR --key K --out O": "seal --key K --out O DIR",
+		"seal --key K DIR":         "seal --key K DIR",
+		"push A B --insecure":      "push --insecure A B",
+		"seal - --key K":           "seal --key K -",
+		"--help":                   "--help",
+	} {
+		if got := strings.Join(flagsFirst(strings.Fields(args)), " "); got != want {
+			t.Errorf("%q is taken as %q, not %q", args, got, want)
+		}
+	}
+}
+
+func TestPush(t *testing.T) {
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	host := strings.TrimPrefix(server.URL, "http://")
+	dir, s := workplace(t)
+	s.version = 7
+	sealed(t, dir, s)
+	folder := dir + "/rack"
+	if err := push(t.Context(), io.Discard, folder, host+"/overlays/rack", true); err != nil {
+		t.Fatal(err)
+	}
+	r, err := (&inspection{}).inspect(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Whoever knows the manifest can fetch the ciphertext as a file.
+	response, err := http.Get(r.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	got, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want, err := os.ReadFile(folder + "/overlay.age"); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%s gives %d bytes, %v", r.URL, len(got), err)
+	}
+	ref, err := name.ParseReference(host+"/overlays/rack:7", name.Insecure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := remote.Image(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := image.RawConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := manifest.Peek(signed); err != nil || !reflect.DeepEqual(m, r.Manifest) {
+		t.Errorf("its config is %+v, %v", m, err)
+	}
+	if err := push(t.Context(), io.Discard, folder, "rack", true); err == nil {
+		t.Error("a repository without a registry is taken")
+	}
+	if err := os.WriteFile(folder+"/overlay.age", got[1:], 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := push(t.Context(), io.Discard, folder, host+"/overlays/rack", true); err == nil {
+		t.Error("another ciphertext is pushed")
+	}
+}
+
+// TestSealedFileIsAge makes sure that age itself opens it.
+func TestSealedFileIsAge(t *testing.T) {
+	dir, s := workplace(t)
+	sealed(t, dir, s)
+	text, err := os.Open(dir + "/attestd.identity")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer text.Close()
+	identities, err := age.ParseIdentities(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(dir + "/rack/overlay.age")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := age.Decrypt(f, identities...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		t.Error(err)
+	}
+}

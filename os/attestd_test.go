@@ -1,0 +1,377 @@
+package os_test
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ember-os/ember/attest/client"
+	"github.com/ember-os/ember/attest/server"
+	"github.com/ember-os/ember/os/vm"
+	"github.com/ember-os/ember/os/vm/lab"
+	"github.com/ember-os/ember/os/vm/swtpm"
+	"github.com/ember-os/ember/os/vm/vmtest"
+)
+
+const (
+	attestAddress = "10.0.1.1:8443" // of the site in its lab
+	rack          = "rack"          // the overlay
+	anyMachine    = "{name: any, tiers: [attested, enrolled], overlay: " + rack + "}"
+)
+
+// site is a lab with an attestation server, the program attestd, and what makes overlays, the program emberctl.
+// Machines reach it through a relay, which knows what was on the wire.
+type site struct {
+	t        testing.TB
+	lab      *lab.Lab
+	dir      string   // of the configuration, its files and keys
+	vendor   swtpm.CA // of the machines' TPMs
+	pin      client.Pin
+	key      string // that overlays are signed with, for machines
+	policies string // in YAML, comma-separated
+	binding  string // "connection"
+	attestd  *exec.Cmd
+	address  string // of attestd itself, on the host
+	done     chan struct{}
+
+	mu    sync.Mutex
+	wires []*wire // one for each connection
+}
+
+// The two ends of a wire.
+const (
+	byMachine = "machine"
+	byServer  = "server"
+)
+
+// wire is a connection as it was seen in between: who said how much, in turns.
+type wire struct {
+	mu    sync.Mutex
+	turns []turn
+}
+
+type turn struct {
+	who   string
+	bytes int
+}
+
+// goodbye is what either end of a connection says last: a record of TLS 1.3 with an alert, RFC 8446 section 6.1.
+const goodbye = 5 + 2 + 1 + 16
+
+func (w *wire) said(who string, bytes int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n := len(w.turns); n == 0 || w.turns[n-1].who != who {
+		w.turns = append(w.turns, turn{who: who})
+	}
+	w.turns[len(w.turns)-1].bytes += bytes
+}
+
+// talk is who said something in each connection, in turns, but for goodbyes.
+func (s *site) talk() (all [][]string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, w := range s.wires {
+		w.mu.Lock()
+		var turns []string
+		for _, t := range w.turns {
+			if t.bytes > goodbye {
+				turns = append(turns, t.who)
+			}
+		}
+		w.mu.Unlock()
+		all = append(all, turns)
+	}
+	return all
+}
+
+// newSite makes keys, and the configuration of a server that trusts the TPMs' vendor. It starts nothing.
+func newSite(t testing.TB) *site {
+	t.Helper()
+	s := &site{t: t, lab: startLab(t, lan("boot", "1")), dir: t.TempDir(), policies: anyMachine, binding: "connection"}
+	cert, key := s.lab.Certificate()
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.pin = client.PinOf(pair.Leaf)
+	s.emberctl(nil, "keygen", "--out", s.path("keys"))
+	s.key = strings.TrimSpace(s.read("keys/overlay.keys"))
+	if s.vendor, err = swtpm.OpenCA(s.path("vendor")); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"vendors", "overlays"} {
+		if err := os.Mkdir(s.path(dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.write("vendors/test.pem", s.read("vendor/cert.pem"))
+	t.Cleanup(func() {
+		s.stop()
+		if t.Failed() {
+			t.Logf("attestd:\n%s%s", s.read("attestd.log"), s.read("audit.log"))
+		}
+	})
+	return s
+}
+
+func (s *site) path(name string) string { return filepath.Join(s.dir, name) }
+
+// read gives a file, "" if there is none.
+func (s *site) read(name string) string {
+	s.t.Helper()
+	b, err := os.ReadFile(s.path(name))
+	if err != nil && !os.IsNotExist(err) {
+		s.t.Fatal(err)
+	}
+	return string(b)
+}
+
+func (s *site) write(name, text string) {
+	s.t.Helper()
+	if err := os.WriteFile(s.path(name), []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *site) emberctl(stdin io.Reader, args ...string) {
+	s.t.Helper()
+	s.run(stdin, vmtest.File(s.t, "EMBERCTL"), args...)
+}
+
+// operate runs a command of attestd for operators.
+func (s *site) operate(args ...string) {
+	s.t.Helper()
+	s.run(nil, vmtest.File(s.t, "ATTESTD"), append(args[:1:1], append([]string{"--config", s.path("attestd.yaml")}, args[1:]...)...)...)
+}
+
+func (s *site) run(stdin io.Reader, program string, args ...string) {
+	s.t.Helper()
+	cmd := exec.CommandContext(s.t.Context(), program, args...)
+	cmd.Stdin = stdin
+	if out, err := cmd.CombinedOutput(); err != nil {
+		s.t.Fatalf("%s: %v\n%s", args[0], err, out)
+	}
+}
+
+// seal publishes a version of the overlay rack. Contents are those of files.
+func (s *site) seal(files ...tar.Header) {
+	s.t.Helper()
+	reader, writer := io.Pipe()
+	go func() {
+		w := tar.NewWriter(writer)
+		for _, h := range files {
+			content := h.PAXRecords[content]
+			h.PAXRecords = nil
+			h.Format = tar.FormatPAX
+			if h.Size == 0 {
+				h.Size = int64(len(content))
+			}
+			if err := w.WriteHeader(&h); err != nil {
+				writer.CloseWithError(err)
+				return
+			}
+			if _, err := io.CopyN(w, io.MultiReader(strings.NewReader(content), zeros{}), h.Size); err != nil {
+				writer.CloseWithError(err)
+				return
+			}
+		}
+		writer.CloseWithError(w.Close())
+	}()
+	defer reader.Close()
+	s.emberctl(reader, "seal", "-", "--name", rack, "--key", s.path("keys/signing.key"),
+		"--recipient", s.path("keys/attestd.recipient"), "--expires", "1d", "--out", s.path("overlays"))
+}
+
+// content is where seal finds a file's contents in its header; those without are zeros.
+const content = "EMBER.content"
+
+func file(path string, mode int64, text string) tar.Header {
+	return tar.Header{Typeflag: tar.TypeReg, Name: path, Mode: mode, PAXRecords: map[string]string{content: text}}
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
+
+// configure writes the server's configuration, which it reads again if it runs.
+func (s *site) configure() {
+	s.t.Helper()
+	cert, key := s.lab.Certificate()
+	s.write("attestd.yaml", strings.NewReplacer("CERT", cert, "KEY", key, "BINDING", s.binding, "POLICIES", s.policies, "SIGNER", s.key).Replace(`
+listen: 127.0.0.1:0
+data: data
+audit: audit.log
+binding: BINDING
+tls: {certificate: CERT, key: KEY}
+enrolment: {vendors: vendors}
+overlays: {folder: overlays, identity: keys/attestd.identity, keys: ["SIGNER"], private: true}
+policies: [POLICIES]
+`))
+}
+
+var serving = regexp.MustCompile(`msg=serving address=([0-9.:]+)`)
+
+// start starts the server, and the relay to it at attestAddress.
+func (s *site) start() {
+	s.t.Helper()
+	s.serve()
+	s.relay(s.lab.Listen("tcp", attestAddress))
+}
+
+// serve starts the server alone.
+func (s *site) serve() {
+	s.t.Helper()
+	s.configure()
+	cmd := exec.CommandContext(context.WithoutCancel(s.t.Context()), vmtest.File(s.t, "ATTESTD"), "serve", "--config", s.path("attestd.yaml"))
+	out, err := cmd.StderrPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	log, err := os.OpenFile(s.path("attestd.log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.attestd, s.done = cmd, make(chan struct{})
+	address := make(chan string, 1)
+	go func() {
+		defer close(s.done)
+		defer log.Close()
+		for lines := bufio.NewScanner(io.TeeReader(out, log)); lines.Scan(); {
+			if match := serving.FindStringSubmatch(lines.Text()); match != nil {
+				address <- match[1]
+			}
+		}
+	}()
+	select {
+	case s.address = <-address:
+	case <-s.done:
+		s.t.Fatal("attestd has ended")
+	}
+}
+
+// stop ends the server.
+func (s *site) stop() {
+	if s.attestd == nil {
+		return
+	}
+	s.attestd.Process.Signal(unix.SIGTERM)
+	<-s.done
+	s.attestd.Wait()
+	s.attestd = nil
+}
+
+// relay passes connections on to the server, and notes what they say.
+func (s *site) relay(l net.Listener) {
+	go func() {
+		for {
+			machine, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go s.pass(machine)
+		}
+	}()
+}
+
+func (s *site) pass(machine net.Conn) {
+	defer machine.Close()
+	server, err := net.Dial("tcp", s.address)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	w := &wire{}
+	s.mu.Lock()
+	s.wires = append(s.wires, w)
+	s.mu.Unlock()
+	var both sync.WaitGroup
+	both.Go(func() {
+		w.copy(byMachine, server, machine)
+		server.(*net.TCPConn).CloseWrite()
+	})
+	both.Go(func() {
+		w.copy(byServer, machine, server)
+		machine.(*net.TCPConn).CloseWrite()
+	})
+	both.Wait()
+}
+
+func (w *wire) copy(who string, to io.Writer, from io.Reader) {
+	b := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(b)
+		if n > 0 {
+			w.said(who, n)
+			if _, err := to.Write(b[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// verdict is a line of the audit log about a machine.
+type verdict struct {
+	Message        string `json:"msg"`
+	Decision       server.Verdict
+	Code           string
+	Reason         string
+	Node           string
+	Tier           string
+	Overlay        string
+	OverlayVersion uint64
+}
+
+// verdicts are the server's decisions until now.
+func (s *site) verdicts() (all []verdict) {
+	s.t.Helper()
+	for line := range bytes.Lines([]byte(s.read("audit.log"))) {
+		var v verdict
+		if err := json.Unmarshal(line, &v); err != nil {
+			s.t.Fatalf("the audit log's line %q: %v", line, err)
+		}
+		if v.Message == "attestation" {
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
+// last is the server's last decision.
+func (s *site) last() verdict {
+	s.t.Helper()
+	all := s.verdicts()
+	if len(all) == 0 {
+		s.t.Fatal("the server has decided nothing")
+	}
+	return all[len(all)-1]
+}
+
+// machine is one that is told of the site.
+func (s *site) machine(tpm vm.TPM) vm.Config {
+	c := config(s.t)
+	c.TPM, c.CA = tpm, s.vendor
+	c.NICs = []vm.NIC{s.lab.Port("boot")}
+	c.Append = "ember.debug=shell ember.attest_url=https://" + attestAddress + " ember.attest_pin=" + s.pin.String() + " ember.overlay_key=" + s.key
+	return c
+}

@@ -3,13 +3,19 @@ package os_test
 import (
 	"archive/tar"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/ember-os/ember/attest/client"
+	"github.com/ember-os/ember/attest/overlay/extract"
+	"github.com/ember-os/ember/attest/policy"
 	"github.com/ember-os/ember/attest/protocol"
 	"github.com/ember-os/ember/attest/server"
+	"github.com/ember-os/ember/attest/tpm"
 	"github.com/ember-os/ember/attest/verify"
 	"github.com/ember-os/ember/os/stage"
 	"github.com/ember-os/ember/os/vm"
@@ -86,4 +92,138 @@ func TestAttest(t *testing.T) {
 			}
 		})
 	}
+}
+
+// sayings are the beginnings of what the machine says of a server.
+var (
+	noAnswer = (&client.Unreachable{Err: errors.New("")}).Error()
+	refuses  = (&client.Refused{}).Error()
+)
+
+// unattested looks at a machine that has not been let in.
+func unattested(t *testing.T, m *vmtest.Machine, why string) {
+	t.Helper()
+	for _, test := range []struct{ command, want string }{
+		{"ls /etc/greeting /opt/greet /etc/systemd/system/greet.service 2>&1 | grep -c 'No such file'", "3"},
+		{"ember services | grep -c 'ember-attest.*" + why + "'", "1"},
+		{"ember services | grep -c multi-user.target", "0"},
+		{"grep -c '\"Phase\": \"trying\"' /run/ember/attest/state.json", "1"},
+		{"cat /sys/class/tpm/tpm0/pcr-sha256/11", strings.Repeat("0", 64)},
+	} {
+		if got := ask(t, m, test.command); got != test.want {
+			t.Errorf("%s\nprints %q, want %q", test.command, got, test.want)
+		}
+	}
+}
+
+// TestAttestPolicy has a machine that the server's policy does not let in, until the operator changes it.
+func TestAttestPolicy(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.seal(greeting(s.lab.CA())...)
+	s.policy = "{name: other, tiers: [attested], pcrs: {7: " + strings.Repeat("a", 64) + "}, overlay: " + rack + "}"
+	s.start()
+	m := vmtest.Start(t, s.machine(vm.TIS))
+	line := m.Line(says(refuses))
+	if !strings.Contains(line, "("+policy.CodePCR+")") {
+		t.Errorf("the machine says %q", line)
+	}
+	if v := s.last(); v.Decision != server.Refuse || v.Code != policy.CodePCR || !strings.Contains(v.Reason, "other: PCR 7 is") || v.Tier != string(protocol.Attested) {
+		t.Errorf("the server's log has %+v", v)
+	}
+	unattested(t, m, policy.CodePCR)
+
+	s.policy = anyMachine
+	s.configure()
+	if line := await(m, stage.Attest); line.Get("overlay") != "1" || line.Get("node") != s.last().Node {
+		t.Errorf("the stage is %v", line)
+	}
+	m.Line(says(greeted))
+}
+
+// TestAttestLater has a machine that the server does not know, and no server when it starts.
+func TestAttestLater(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.seal(greeting(s.lab.CA())...)
+	if err := os.Remove(s.path("vendors/test.pem")); err != nil {
+		t.Fatal(err)
+	}
+	m := vmtest.Start(t, s.machine(vm.CRB))
+	m.Line(says(noAnswer))
+	s.start()
+	if line := m.Line(says(refuses)); !strings.Contains(line, "("+server.CodeQueued+")") {
+		t.Errorf("the machine says %q", line)
+	}
+	v := s.last()
+	if v.Decision != server.Queue || v.Code != server.CodeQueued || v.Tier != string(protocol.None) {
+		t.Errorf("the server's log has %+v", v)
+	}
+	unattested(t, m, server.CodeQueued)
+
+	s.operate("approve", v.Node)
+	if line := await(m, stage.Attest); line.Get("tier") != string(protocol.Enrolled) || line.Get("overlay") != "1" || line.Get("node") != v.Node {
+		t.Errorf("the stage is %v", line)
+	}
+	m.Line(says(greeted))
+}
+
+// TestAttestWithoutTPM has a machine that can not attest, and does its work.
+func TestAttestWithoutTPM(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.seal(greeting(s.lab.CA())...)
+	s.start()
+	c := s.machine(vm.NoTPM)
+	c.Overlay = enabled(map[string]string{"work.service": "[Service]\nType=oneshot\nExecStart=echo working\nStandardOutput=journal+console\n"})
+	m := vmtest.Start(t, c)
+	line := await(m, stage.Attest)
+	if line.Get("tier") != string(protocol.None) || line.Get("overlay") != "none" || line.Get("why") != tpm.ErrNone.Error() {
+		t.Errorf("the stage is %v", line)
+	}
+	m.Line(says("working"))
+	if all := s.verdicts(); len(all) > 0 {
+		t.Errorf("the server was asked: %+v", all)
+	}
+}
+
+// TestAttestGiant has an overlay that is larger than the machine's memory.
+func TestAttestGiant(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.seal(append(greeting(s.lab.CA()), tar.Header{Typeflag: tar.TypeReg, Name: "opt/giant", Mode: 0o644, Size: 1 << 30})...)
+	s.start()
+	m := vmtest.Start(t, s.machine(vm.CRB))
+	need := (&extract.SpaceError{Need: 1<<30 + 1, Dir: "/var/lib/ember/overlay"}).Error()
+	line := m.Line(says("staging overlay " + rack + "-1: " + need[:strings.Index(need, ", which")]))
+	if !strings.Contains(line, "that is in memory, so give the machine more") {
+		t.Errorf("the machine says %q", line)
+	}
+	unattested(t, m, "staging overlay")
+	// Nobody has fetched anything: each connection is an attestation, with an answer of a few kB.
+	for _, turns := range s.talk() {
+		if len(turns) != 4 {
+			t.Errorf("on the wire was %q", turns)
+		}
+	}
+}
+
+// TestAttestAfterResets has a machine that is cut off again and again, wherever it is.
+func TestAttestAfterResets(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.seal(greeting(s.lab.CA())...)
+	s.start()
+	c := s.machine(vm.CRB)
+	c.Dir = t.TempDir()
+	for _, where := range []string{stage.Start, stage.Ready, stage.Network, stage.Time, stage.Attest} {
+		m := vmtest.Start(t, c)
+		await(m, where)
+		m.Close()
+	}
+	m := vmtest.Start(t, c)
+	if line := await(m, stage.Attest); line.Get("tier") != string(protocol.Attested) || line.Get("node") != s.last().Node {
+		t.Errorf("the stage is %v", line)
+	}
+	m.Line(says(greeted))
 }

@@ -28,25 +28,27 @@ import (
 )
 
 const (
-	attestAddress = "10.0.1.1:8443" // of the site in its lab
-	rack          = "rack"          // the overlay
-	anyMachine    = "{name: any, tiers: [attested, enrolled], overlay: " + rack + "}"
+	attestAddress  = "10.0.1.1:8443" // of the site in its lab
+	rack           = "rack"          // the overlay
+	bindConnection = "connection"    // values of binding
+	bindChallenge  = "challenge"
+	anyMachine     = "{name: any, tiers: [attested, enrolled], overlay: " + rack + "}"
 )
 
 // site is a lab with an attestation server, the program attestd, and what makes overlays, the program emberctl.
 // Machines reach it through a relay, which knows what was on the wire.
 type site struct {
-	t        testing.TB
-	lab      *lab.Lab
-	dir      string   // of the configuration, its files and keys
-	vendor   swtpm.CA // of the machines' TPMs
-	pin      client.Pin
-	key      string // that overlays are signed with, for machines
-	policies string // in YAML, comma-separated
-	binding  string // "connection"
-	attestd  *exec.Cmd
-	address  string // of attestd itself, on the host
-	done     chan struct{}
+	t       testing.TB
+	lab     *lab.Lab
+	dir     string   // of the configuration, its files and keys
+	vendor  swtpm.CA // of the machines' TPMs
+	pin     client.Pin
+	key     string // that overlays are signed with, for machines
+	policy  string // in YAML
+	binding string // to the connection, with TLS, or by challenge, without
+	attestd *exec.Cmd
+	address string // of attestd itself, on the host
+	done    chan struct{}
 
 	mu    sync.Mutex
 	wires []*wire // one for each connection
@@ -102,7 +104,7 @@ func (s *site) talk() (all [][]string) {
 // newSite makes keys, and the configuration of a server that trusts the TPMs' vendor. It starts nothing.
 func newSite(t testing.TB) *site {
 	t.Helper()
-	s := &site{t: t, lab: startLab(t, lan("boot", "1")), dir: t.TempDir(), policies: anyMachine, binding: "connection"}
+	s := &site{t: t, lab: startLab(t, lan("boot", "1")), dir: t.TempDir(), policy: anyMachine, binding: bindConnection}
 	cert, key := s.lab.Certificate()
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {
@@ -211,17 +213,22 @@ func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 // configure writes the server's configuration, which it reads again if it runs.
 func (s *site) configure() {
 	s.t.Helper()
-	cert, key := s.lab.Certificate()
-	s.write("attestd.yaml", strings.NewReplacer("CERT", cert, "KEY", key, "BINDING", s.binding, "POLICIES", s.policies, "SIGNER", s.key).Replace(`
+	text := `
 listen: 127.0.0.1:0
 data: data
 audit: audit.log
 binding: BINDING
-tls: {certificate: CERT, key: KEY}
 enrolment: {vendors: vendors}
-overlays: {folder: overlays, identity: keys/attestd.identity, keys: ["SIGNER"], private: true}
-policies: [POLICIES]
-`))
+overlays: {folder: overlays, identity: keys/attestd.identity, keys: ["SIGNER"], private: PRIVATE}
+policies: [POLICY]
+`
+	private := "false"
+	if s.binding == bindConnection {
+		private = "true"
+		cert, key := s.lab.Certificate()
+		text += "tls: {certificate: " + cert + ", key: " + key + "}\n"
+	}
+	s.write("attestd.yaml", strings.NewReplacer("BINDING", s.binding, "POLICY", s.policy, "SIGNER", s.key, "PRIVATE", private).Replace(text))
 }
 
 var serving = regexp.MustCompile(`msg=serving address=([0-9.:]+)`)

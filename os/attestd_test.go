@@ -29,6 +29,7 @@ import (
 
 const (
 	attestAddress  = "10.0.1.1:8443" // of the site in its lab
+	configuration  = "attestd.yaml"  // in the site's folder
 	rack           = "rack"          // the overlay
 	bindConnection = "connection"    // values of binding
 	bindChallenge  = "challenge"
@@ -111,7 +112,7 @@ func newSite(t testing.TB) *site {
 		t.Fatal(err)
 	}
 	s.pin = client.PinOf(pair.Leaf)
-	s.emberctl(nil, "keygen", "--out", s.path("keys"))
+	s.emberctl(nil, "keygen", "--out", "keys")
 	s.key = strings.TrimSpace(s.read("keys/overlay.keys"))
 	if s.vendor, err = swtpm.OpenCA(s.path("vendor")); err != nil {
 		t.Fatal(err)
@@ -158,13 +159,13 @@ func (s *site) emberctl(stdin io.Reader, args ...string) {
 // operate runs a command of attestd for operators.
 func (s *site) operate(args ...string) {
 	s.t.Helper()
-	s.run(nil, vmtest.File(s.t, "ATTESTD"), append(args[:1:1], append([]string{"--config", s.path("attestd.yaml")}, args[1:]...)...)...)
+	s.run(nil, vmtest.File(s.t, "ATTESTD"), append([]string{args[0], "--config", configuration}, args[1:]...)...)
 }
 
 func (s *site) run(stdin io.Reader, program string, args ...string) {
 	s.t.Helper()
 	cmd := exec.CommandContext(s.t.Context(), program, args...)
-	cmd.Stdin = stdin
+	cmd.Dir, cmd.Stdin = s.dir, stdin
 	if out, err := cmd.CombinedOutput(); err != nil {
 		s.t.Fatalf("%s: %v\n%s", args[0], err, out)
 	}
@@ -195,8 +196,8 @@ func (s *site) seal(files ...tar.Header) {
 		writer.CloseWithError(w.Close())
 	}()
 	defer reader.Close()
-	s.emberctl(reader, "seal", "-", "--name", rack, "--key", s.path("keys/signing.key"),
-		"--recipient", s.path("keys/attestd.recipient"), "--expires", "1d", "--out", s.path("overlays"))
+	s.emberctl(reader, "seal", "-", "--name", rack, "--key", "keys/signing.key",
+		"--recipient", "keys/attestd.recipient", "--expires", "1d", "--out", "overlays")
 }
 
 // content is where seal finds a file's contents in its header; those without are zeros.
@@ -228,7 +229,7 @@ policies: [POLICY]
 		cert, key := s.lab.Certificate()
 		text += "tls: {certificate: " + cert + ", key: " + key + "}\n"
 	}
-	s.write("attestd.yaml", strings.NewReplacer("BINDING", s.binding, "POLICY", s.policy, "SIGNER", s.key, "PRIVATE", private).Replace(text))
+	s.write(configuration, strings.NewReplacer("BINDING", s.binding, "POLICY", s.policy, "SIGNER", s.key, "PRIVATE", private).Replace(text))
 }
 
 var serving = regexp.MustCompile(`msg=serving address=([0-9.:]+)`)
@@ -244,7 +245,8 @@ func (s *site) start() {
 func (s *site) serve() {
 	s.t.Helper()
 	s.configure()
-	cmd := exec.CommandContext(context.WithoutCancel(s.t.Context()), vmtest.File(s.t, "ATTESTD"), "serve", "--config", s.path("attestd.yaml"))
+	cmd := exec.CommandContext(context.WithoutCancel(s.t.Context()), vmtest.File(s.t, "ATTESTD"), "serve", "--config", configuration)
+	cmd.Dir = s.dir // the path of its socket would be too long otherwise
 	out, err := cmd.StderrPipe()
 	if err != nil {
 		s.t.Fatal(err)

@@ -138,6 +138,19 @@ func TestServerComesBack(t *testing.T) {
 	}
 }
 
+// TestGive has an agent do one workflow after the other.
+func TestGive(t *testing.T) {
+	l := newLoopback(t)
+	work := func(name string) Workflow {
+		return Workflow{Agent: worker, Actions: []Action{{Name: name, Image: images.Say}}}
+	}
+	s := Start(t, l, Options{Host: netip.MustParseAddr("127.0.0.1"), AnyPort: true, Workflow: work("first")})
+	startAgent(t, l, s.Server, noDocker(t)...)
+	s.Server.Status("first", "FAILED")
+	s.Give(work("second"))
+	s.Server.Status("second", "FAILED")
+}
+
 // TestWorker has the real tink-worker come with its own protocol. It takes its ID from ID and not from
 // WORKER_ID, and knows none of the agent's flags.
 func TestWorker(t *testing.T) {

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -38,6 +40,7 @@ type Server struct {
 	address  string
 	program  string
 	args     []string
+	state    string // the file that keeps where the workflow is
 	workflow []byte
 
 	cmd  *exec.Cmd     // nil while it is stopped
@@ -47,16 +50,16 @@ type Server struct {
 	events []Event
 	seen   int           // how many Wait has looked at
 	news   chan struct{} // closed, and made anew, with each event
-	errors bytes.Buffer  // its standard error
+	stderr bytes.Buffer
 }
 
 func newServer(t testing.TB, network Network, address, program string, tls bool, w document) (*Server, error) {
-	text, err := json.Marshal(w)
-	if err != nil {
+	s := &Server{t: t, network: network, address: address, program: program, news: make(chan struct{})}
+	s.state = filepath.Join(t.TempDir(), "workflow.state")
+	s.args = []string{"-listen-fd", "3", "-state", s.state}
+	if err := s.give(w); err != nil {
 		return nil, err
 	}
-	s := &Server{t: t, network: network, address: address, program: program, workflow: text, news: make(chan struct{})}
-	s.args = []string{"-listen-fd", "3", "-state", filepath.Join(t.TempDir(), "workflow.state")}
 	if tls {
 		cert, key := network.Certificate()
 		s.args = append(s.args, "-tls-cert", cert, "-tls-key", key)
@@ -122,6 +125,18 @@ func (s *Server) Stop() {
 	<-s.read
 	s.cmd.Wait()
 	s.cmd = nil
+}
+
+// give stops the server, which will have another workflow.
+func (s *Server) give(w document) (err error) {
+	s.Stop()
+	if s.workflow, err = json.Marshal(w); err != nil {
+		return err
+	}
+	if err := os.Remove(s.state); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // Address is the server's HOST:PORT.
@@ -218,8 +233,8 @@ func (s *Server) tail() string {
 		e.Attributes = nil // many lines
 		fmt.Fprintf(&b, "\n    %+v", e)
 	}
-	if s.errors.Len() > 0 {
-		fmt.Fprintf(&b, "\nand its errors:\n%s", s.errors.String())
+	if s.stderr.Len() > 0 {
+		fmt.Fprintf(&b, "\nand its errors:\n%s", s.stderr.String())
 	}
 	return b.String()
 }
@@ -230,5 +245,5 @@ type lockedWriter struct{ *Server }
 func (w lockedWriter) Write(b []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.errors.Write(b)
+	return w.stderr.Write(b)
 }

@@ -185,6 +185,18 @@ func (s *Site) Push(t testing.TB, name string, description images.Image) v1.Hash
 	return digest
 }
 
+// Give has the server start again with another workflow, of which nothing is done. An
+// action needs a name that no action of the machine had before, or the agent takes
+// what that one has left for its own.
+func (s *Site) Give(w Workflow) {
+	s.Server.t.Helper()
+	s.options.Workflow = w
+	if err := s.Server.give(s.document()); err != nil {
+		s.Server.t.Fatalf("giving Tinkerbell's server another workflow: %v", err)
+	}
+	s.Server.Start()
+}
+
 func actionImage(name string) string { return "actions/" + name + ":v1" }
 
 // Netboot is what the network-boot server tells the machine of the workflow,

@@ -15,6 +15,7 @@ import (
 	"github.com/ember-os/ember/os/executor"
 	"github.com/ember-os/ember/os/logd"
 	"github.com/ember-os/ember/os/logs"
+	"github.com/ember-os/ember/os/lsblk"
 	"github.com/ember-os/ember/os/networkd"
 	"github.com/ember-os/ember/os/pid1"
 	"github.com/ember-os/ember/os/services"
@@ -36,6 +37,7 @@ var programs = []program{
 	{"services", "show the services and their states", services.Main},
 	{"log", "show what services and the kernel printed", logs.Main},
 	{"status", "show what this machine is and how it is", status.Main},
+	{"lsblk", "list the block devices", lsblk.Main},
 	{"version", "print the version", printVersion},
 
 	{"init", "bring up the machine; only the kernel calls it, as PID 1", refuseInit},

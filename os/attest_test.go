@@ -44,10 +44,6 @@ func capped() string {
 	return fmt.Sprintf("%X", sha256.Sum256(append(make([]byte, sha256.Size), event[:]...)))
 }
 
-func says(text string) func(string) bool {
-	return func(line string) bool { return strings.Contains(line, text) }
-}
-
 // TestAttest has a machine attest, fetch its overlay, and start what is in it; then it asks once more.
 func TestAttest(t *testing.T) {
 	for _, tpm := range []vm.TPM{vm.TIS, vm.CRB} {
@@ -61,7 +57,7 @@ func TestAttest(t *testing.T) {
 			if line.Get("tier") != string(protocol.Attested) || line.Get("overlay") != "1" {
 				t.Errorf("the stage is %v", line)
 			}
-			m.Line(says(greeted))
+			says(m, greeted)
 
 			v := s.last()
 			if v.Decision != server.Allow || v.Code != server.CodeAllowed || v.Node != line.Get("node") || v.Tier != string(protocol.Attested) ||
@@ -86,7 +82,7 @@ func TestAttest(t *testing.T) {
 			if err := m.Send("rm /run/ember/attest/state.json; ember attest\n"); err != nil {
 				t.Fatal(err)
 			}
-			m.Line(says("(" + verify.Capped + ")"))
+			says(m, "(" + verify.Capped + ")")
 			if v := s.last(); v.Decision != server.Refuse || v.Code != verify.Capped {
 				t.Errorf("who asks once more is answered %+v", v)
 			}
@@ -126,7 +122,7 @@ func TestAttestPolicy(t *testing.T) {
 	s.policy = "{name: other, tiers: [attested], pcrs: {7: " + strings.Repeat("a", 64) + "}, overlay: " + rack + "}"
 	s.start()
 	m := vmtest.Start(t, s.machine(vm.TIS))
-	line := m.Line(says(refuses))
+	line := says(m, refuses)
 	if !strings.Contains(line, "("+policy.CodePCR+")") {
 		t.Errorf("the machine says %q", line)
 	}
@@ -140,7 +136,7 @@ func TestAttestPolicy(t *testing.T) {
 	if line := await(m, stage.Attest); line.Get("overlay") != "1" || line.Get("node") != s.last().Node {
 		t.Errorf("the stage is %v", line)
 	}
-	m.Line(says(greeted))
+	says(m, greeted)
 }
 
 // TestAttestLater has a machine that the server does not know, and no server when it starts.
@@ -152,9 +148,9 @@ func TestAttestLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := vmtest.Start(t, s.machine(vm.CRB))
-	m.Line(says(noAnswer))
+	says(m, noAnswer)
 	s.start()
-	if line := m.Line(says(refuses)); !strings.Contains(line, "("+server.CodeQueued+")") {
+	if line := says(m, refuses); !strings.Contains(line, "("+server.CodeQueued+")") {
 		t.Errorf("the machine says %q", line)
 	}
 	v := s.last()
@@ -167,7 +163,7 @@ func TestAttestLater(t *testing.T) {
 	if line := await(m, stage.Attest); line.Get("tier") != string(protocol.Enrolled) || line.Get("overlay") != "1" || line.Get("node") != v.Node {
 		t.Errorf("the stage is %v", line)
 	}
-	m.Line(says(greeted))
+	says(m, greeted)
 }
 
 // TestAttestWithoutTPM has a machine that can not attest, and does its work.
@@ -183,7 +179,7 @@ func TestAttestWithoutTPM(t *testing.T) {
 	if line.Get("tier") != string(protocol.None) || line.Get("overlay") != "none" || line.Get("why") != tpm.ErrNone.Error() {
 		t.Errorf("the stage is %v", line)
 	}
-	m.Line(says("working"))
+	says(m, "working")
 	if all := s.verdicts(); len(all) > 0 {
 		t.Errorf("the server was asked: %+v", all)
 	}
@@ -197,7 +193,7 @@ func TestAttestGiant(t *testing.T) {
 	s.start()
 	m := vmtest.Start(t, s.machine(vm.CRB))
 	need := (&extract.SpaceError{Need: 1<<30 + 1, Dir: "/var/lib/ember/overlay"}).Error()
-	line := m.Line(says("staging overlay " + rack + "-1: " + need[:strings.Index(need, ", which")]))
+	line := says(m, "staging overlay " + rack + "-1: " + need[:strings.Index(need, ", which")])
 	if !strings.Contains(line, "that is in memory, so give the machine more") {
 		t.Errorf("the machine says %q", line)
 	}
@@ -227,5 +223,5 @@ func TestAttestAfterResets(t *testing.T) {
 	if line := await(m, stage.Attest); line.Get("tier") != string(protocol.Attested) || line.Get("node") != s.last().Node {
 		t.Errorf("the stage is %v", line)
 	}
-	m.Line(says(greeted))
+	says(m, greeted)
 }

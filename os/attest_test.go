@@ -82,7 +82,7 @@ func TestAttest(t *testing.T) {
 			if err := m.Send("rm /run/ember/attest/state.json; ember attest\n"); err != nil {
 				t.Fatal(err)
 			}
-			says(m, "(" + verify.Capped + ")")
+			says(m, "("+verify.Capped+")")
 			if v := s.last(); v.Decision != server.Refuse || v.Code != verify.Capped {
 				t.Errorf("who asks once more is answered %+v", v)
 			}
@@ -193,7 +193,7 @@ func TestAttestGiant(t *testing.T) {
 	s.start()
 	m := vmtest.Start(t, s.machine(vm.CRB))
 	need := (&extract.SpaceError{Need: 1<<30 + 1, Dir: "/var/lib/ember/overlay"}).Error()
-	line := says(m, "staging overlay " + rack + "-1: " + need[:strings.Index(need, ", which")])
+	line := says(m, "staging overlay "+rack+"-1: "+need[:strings.Index(need, ", which")])
 	if !strings.Contains(line, "that is in memory, so give the machine more") {
 		t.Errorf("the machine says %q", line)
 	}

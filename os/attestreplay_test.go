@@ -107,7 +107,7 @@ func TestAttestReplay(t *testing.T) {
 		t.Fatalf("%d requests were made", len(said))
 	}
 	m := vmtest.Start(t, c)
-	says(m, noAnswer + "activating the credential")
+	says(m, noAnswer+"activating the credential")
 	// Nobody says the same again any more.
 	if line := await(m, stage.Attest); line.Get("node") != node || line.Get("tier") != string(protocol.Attested) {
 		t.Errorf("the stage is %v", line)

@@ -1,7 +1,6 @@
 package os_test
 
 import (
-	"archive/tar"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -26,15 +25,13 @@ import (
 const greeted = "greeting 1000:1001 640 from the overlay"
 
 // greeting is an overlay with a service, a program, a file that is not root's and an authority.
-func greeting(authority []byte) []tar.Header {
-	owned := file("etc/greeting", 0o640, "from the overlay\n")
-	owned.Uid, owned.Gid = 1000, 1001
-	return []tar.Header{
-		owned,
-		file("opt/greet", 0o755, "#!/bin/sh\necho \"$(stat -c 'greeting %u:%g %a' /etc/greeting) $(cat /etc/greeting)\"\n"),
-		file("etc/ssl/ember.d/site.pem", 0o644, string(authority)),
-		file("etc/systemd/system/greet.service", 0o644, "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/opt/greet\nStandardOutput=journal+console\n"),
-		{Typeflag: tar.TypeSymlink, Name: "etc/systemd/system/multi-user.target.wants/greet.service", Linkname: "../greet.service", Mode: 0o777},
+func greeting(authority []byte) []sealedFile {
+	return []sealedFile{
+		{path: "etc/greeting", mode: 0o640, uid: 1000, gid: 1001, text: "from the overlay\n"},
+		{path: "opt/greet", mode: 0o755, text: "#!/bin/sh\necho \"$(stat -c 'greeting %u:%g %a' /etc/greeting) $(cat /etc/greeting)\"\n"},
+		{path: "etc/ssl/ember.d/site.pem", mode: 0o644, text: string(authority)},
+		{path: "etc/systemd/system/greet.service", mode: 0o644, text: "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/opt/greet\nStandardOutput=journal+console\n"},
+		{path: "etc/systemd/system/multi-user.target.wants/greet.service", target: "../greet.service"},
 	}
 }
 
@@ -65,7 +62,7 @@ func TestAttest(t *testing.T) {
 				t.Errorf("the server's log has %+v", s.verdicts())
 			}
 			// TLS 1.3 is a turn of each, attesting another one. The overlay is fetched with another connection.
-			if got := s.talk(); len(got) != 2 || !slices.Equal(got[0], []string{byMachine, byServer, byMachine, byServer}) {
+			if got := s.wires.talk(); len(got) != 2 || !slices.Equal(got[0], []string{byMachine, byServer, byMachine, byServer}) {
 				t.Errorf("on the wire were %q", got)
 			}
 			body := strings.Split(string(s.lab.CA()), "\n")[1]
@@ -189,7 +186,7 @@ func TestAttestWithoutTPM(t *testing.T) {
 func TestAttestGiant(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	s.seal(append(greeting(s.lab.CA()), tar.Header{Typeflag: tar.TypeReg, Name: "opt/giant", Mode: 0o644, Size: 1 << 30})...)
+	s.seal(append(greeting(s.lab.CA()), sealedFile{path: "opt/giant", mode: 0o644, zeros: 1 << 30})...)
 	s.start()
 	m := vmtest.Start(t, s.machine(vm.CRB))
 	need := (&extract.SpaceError{Need: 1<<30 + 1, Dir: "/var/lib/ember/overlay"}).Error()
@@ -199,7 +196,7 @@ func TestAttestGiant(t *testing.T) {
 	}
 	unattested(t, m, "staging overlay")
 	// Nobody has fetched anything: each connection is an attestation, with an answer of a few kB.
-	for _, turns := range s.talk() {
+	for _, turns := range s.wires.talk() {
 		if len(turns) != 4 {
 			t.Errorf("on the wire was %q", turns)
 		}

@@ -8,13 +8,11 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -50,56 +48,7 @@ type site struct {
 	attestd *exec.Cmd
 	address string // of attestd itself, on the host
 	done    chan struct{}
-
-	mu    sync.Mutex
-	wires []*wire // one for each connection
-}
-
-// The two ends of a wire.
-const (
-	byMachine = "machine"
-	byServer  = "server"
-)
-
-// wire is a connection as it was seen in between: who said how much, in turns.
-type wire struct {
-	mu    sync.Mutex
-	turns []turn
-}
-
-type turn struct {
-	who   string
-	bytes int
-}
-
-// goodbye is what either end of a connection says last: a record of TLS 1.3 with an alert, RFC 8446 section 6.1.
-const goodbye = 5 + 2 + 1 + 16
-
-func (w *wire) said(who string, bytes int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if n := len(w.turns); n == 0 || w.turns[n-1].who != who {
-		w.turns = append(w.turns, turn{who: who})
-	}
-	w.turns[len(w.turns)-1].bytes += bytes
-}
-
-// talk is who said something in each connection, in turns, but for goodbyes.
-func (s *site) talk() (all [][]string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, w := range s.wires {
-		w.mu.Lock()
-		var turns []string
-		for _, t := range w.turns {
-			if t.bytes > goodbye {
-				turns = append(turns, t.who)
-			}
-		}
-		w.mu.Unlock()
-		all = append(all, turns)
-	}
-	return all
+	wires   wires
 }
 
 // newSite makes keys, and the configuration of a server that trusts the TPMs' vendor. It starts nothing.
@@ -171,45 +120,50 @@ func (s *site) run(stdin io.Reader, program string, args ...string) {
 	}
 }
 
-// seal publishes a version of the overlay rack. Contents are those of files.
-func (s *site) seal(files ...tar.Header) {
+// sealedFile is a file of an overlay.
+type sealedFile struct {
+	path     string
+	mode     int64
+	uid, gid int
+	text     string
+	zeros    int64  // bytes, behind the text
+	target   string // of a symbolic link, which it makes the file
+}
+
+func (f sealedFile) write(w *tar.Writer) error {
+	h := &tar.Header{Typeflag: tar.TypeReg, Name: f.path, Mode: f.mode, Uid: f.uid, Gid: f.gid, Size: int64(len(f.text)) + f.zeros}
+	if f.target != "" {
+		h.Typeflag, h.Linkname, h.Mode = tar.TypeSymlink, f.target, 0o777
+	}
+	if err := w.WriteHeader(h); err != nil {
+		return err
+	}
+	_, err := io.CopyN(w, io.MultiReader(strings.NewReader(f.text), zeros{}), h.Size)
+	return err
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
+
+// seal publishes a version of the overlay rack.
+func (s *site) seal(files ...sealedFile) {
 	s.t.Helper()
-	reader, writer := io.Pipe()
+	archive, writer := io.Pipe()
+	defer archive.Close()
 	go func() {
 		w := tar.NewWriter(writer)
-		for _, h := range files {
-			content := h.PAXRecords[content]
-			h.PAXRecords = nil
-			h.Format = tar.FormatPAX
-			if h.Size == 0 {
-				h.Size = int64(len(content))
-			}
-			if err := w.WriteHeader(&h); err != nil {
-				writer.CloseWithError(err)
-				return
-			}
-			if _, err := io.CopyN(w, io.MultiReader(strings.NewReader(content), zeros{}), h.Size); err != nil {
+		for _, f := range files {
+			if err := f.write(w); err != nil {
 				writer.CloseWithError(err)
 				return
 			}
 		}
 		writer.CloseWithError(w.Close())
 	}()
-	defer reader.Close()
-	s.emberctl(reader, "seal", "-", "--name", rack, "--key", "keys/signing.key",
+	s.emberctl(archive, "seal", "-", "--name", rack, "--key", "keys/signing.key",
 		"--recipient", "keys/attestd.recipient", "--expires", "1d", "--out", "overlays")
 }
-
-// content is where seal finds a file's contents in its header; those without are zeros.
-const content = "EMBER.content"
-
-func file(path string, mode int64, text string) tar.Header {
-	return tar.Header{Typeflag: tar.TypeReg, Name: path, Mode: mode, PAXRecords: map[string]string{content: text}}
-}
-
-type zeros struct{}
-
-func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
 // configure writes the server's configuration, which it reads again if it runs.
 func (s *site) configure() {
@@ -238,7 +192,7 @@ var serving = regexp.MustCompile(`msg=serving address=([0-9.:]+)`)
 func (s *site) start() {
 	s.t.Helper()
 	s.serve()
-	s.relay(s.lab.Listen("tcp", attestAddress))
+	s.wires.relay(s.lab.Listen("tcp", attestAddress), s.address)
 }
 
 // serve starts the server alone.
@@ -285,58 +239,6 @@ func (s *site) stop() {
 	<-s.done
 	s.attestd.Wait()
 	s.attestd = nil
-}
-
-// relay passes connections on to the server, and notes what they say.
-func (s *site) relay(l net.Listener) {
-	go func() {
-		for {
-			machine, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go s.pass(machine)
-		}
-	}()
-}
-
-func (s *site) pass(machine net.Conn) {
-	defer machine.Close()
-	server, err := net.Dial("tcp", s.address)
-	if err != nil {
-		return
-	}
-	defer server.Close()
-	w := &wire{}
-	s.mu.Lock()
-	s.wires = append(s.wires, w)
-	s.mu.Unlock()
-	var both sync.WaitGroup
-	both.Go(func() {
-		w.copy(byMachine, server, machine)
-		server.(*net.TCPConn).CloseWrite()
-	})
-	both.Go(func() {
-		w.copy(byServer, machine, server)
-		machine.(*net.TCPConn).CloseWrite()
-	})
-	both.Wait()
-}
-
-func (w *wire) copy(who string, to io.Writer, from io.Reader) {
-	b := make([]byte, 64<<10)
-	for {
-		n, err := from.Read(b)
-		if n > 0 {
-			w.said(who, n)
-			if _, err := to.Write(b[:n]); err != nil {
-				return
-			}
-		}
-		if err != nil {
-			return
-		}
-	}
 }
 
 // verdict is a line of the audit log about a machine.

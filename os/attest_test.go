@@ -41,15 +41,33 @@ func capped() string {
 	return fmt.Sprintf("%X", sha256.Sum256(append(make([]byte, sha256.Size), event[:]...)))
 }
 
+// withInitrd is a policy for machines whose kernel has measured this initrd, which it does with UEFI.
+func withInitrd(t *testing.T, path string) string {
+	t.Helper()
+	initrd, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("{name: ours, tiers: [attested], events: {9: {require: %x}}, overlay: "+rack+"}", sha256.Sum256(initrd))
+}
+
 // TestAttest has a machine attest, fetch its overlay, and start what is in it; then it asks once more.
 func TestAttest(t *testing.T) {
-	for _, tpm := range []vm.TPM{vm.TIS, vm.CRB} {
-		t.Run(string(tpm), func(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		tpm  vm.TPM
+		uefi bool
+	}{{"BIOSWithTIS", vm.TIS, false}, {"UEFIWithCRB", vm.CRB, true}} {
+		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
 			s.seal(greeting(s.lab.CA())...)
+			c := s.machine(test.tpm)
+			if c.UEFI = test.uefi; test.uefi {
+				s.policy = withInitrd(t, c.Initrd)
+			}
 			s.start()
-			m := vmtest.Start(t, s.machine(tpm))
+			m := vmtest.Start(t, c)
 			line := await(m, stage.Attest)
 			if line.Get("tier") != string(protocol.Attested) || line.Get("overlay") != "1" {
 				t.Errorf("the stage is %v", line)
@@ -144,7 +162,7 @@ func TestAttestLater(t *testing.T) {
 	if err := os.Remove(s.path("vendors/test.pem")); err != nil {
 		t.Fatal(err)
 	}
-	m := vmtest.Start(t, s.machine(vm.CRB))
+	m := vmtest.Start(t, s.anchored(vm.CRB))
 	says(m, noAnswer)
 	s.start()
 	if line := says(m, refuses); !strings.Contains(line, "("+server.CodeQueued+")") {

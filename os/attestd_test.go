@@ -19,6 +19,7 @@ import (
 
 	"github.com/ember-os/ember/attest/client"
 	"github.com/ember-os/ember/attest/server"
+	"github.com/ember-os/ember/os/attest"
 	"github.com/ember-os/ember/os/vm"
 	"github.com/ember-os/ember/os/vm/lab"
 	"github.com/ember-os/ember/os/vm/swtpm"
@@ -278,11 +279,24 @@ func (s *site) last() verdict {
 	return all[len(all)-1]
 }
 
-// machine is one that is told of the site.
+const shellAndSite = "ember.debug=shell ember.attest_url=https://" + attestAddress
+
+// machine is one that is told of the site, and whom to believe.
 func (s *site) machine(tpm vm.TPM) vm.Config {
 	c := config(s.t)
 	c.TPM, c.CA = tpm, s.vendor
 	c.NICs = []vm.NIC{s.lab.Port("boot")}
-	c.Append = "ember.debug=shell ember.attest_url=https://" + attestAddress + " ember.attest_pin=" + s.pin.String() + " ember.overlay_key=" + s.key
+	c.Append = shellAndSite + " ember.attest_pin=" + s.pin.String() + " ember.overlay_key=" + s.key
+	return c
+}
+
+// anchored is one whose image says whom to believe; the command line, which says otherwise, does not count.
+func (s *site) anchored(tpm vm.TPM) vm.Config {
+	c := s.machine(tpm)
+	c.Append = shellAndSite + " ember.overlay_key=nobody"
+	c.Overlay = []vm.File{
+		{Path: attest.Dir + "/ca.pem", Data: string(s.lab.CA())},
+		{Path: attest.Dir + "/overlay.keys", Data: s.key + "\n"},
+	}
 	return c
 }

@@ -68,6 +68,17 @@ const everything = "tink_worker_image=quay.io/tinkerbell/tink-agent:v1 docker_re
 	"registry_password=hunter2 insecure_registries=10.0.0.1:5000,2001:db8::1,[2001:db8::2]:5000 " +
 	"ember.mirror=docker.io=10.0.0.1:5000,https://harbor.example.com/v2/hub ember.mirror=ghcr.io=reg.example.com:5000"
 
+// TestCRI has CRI on machines that may have a kubelet.
+func TestCRI(t *testing.T) {
+	for line, want := range map[string]bool{"": true, "ember.workload=services": true, everything: false} {
+		m, _ := newMachine(t, line)
+		m.writeAll(t)
+		if off := strings.Contains(m.get(t, "/etc/containerd/config.toml"), `disabled_plugins = ["io.containerd.grpc.v1.cri"]`); off == want {
+			t.Errorf("%q: CRI is off: %t", line, off)
+		}
+	}
+}
+
 // TestGolden compares all files with testdata/files.txt.
 func TestGolden(t *testing.T) {
 	m, _ := newMachine(t, everything)

@@ -61,12 +61,27 @@ const (
 // daemonConfig is containerd's configuration as far as it is not containerd's
 // default, or a default that other programs rely on. Version 3 is for all of
 // containerd 2. The runtime's default is cgroups without systemd.
-const daemonConfig = `# Files in conf.d can change all of it.
+func daemonConfig(c cmdline.Config) string {
+	without := ""
+	if c.EffectiveWorkload() == cmdline.WorkloadTinkerbell {
+		without = withoutCRI
+	}
+	return daemonTop + without + daemonTables
+}
+
+const daemonTop = `# Files in conf.d can change all of it.
 version = 3
 root = "` + stateDir + `"
 state = "/run/containerd"
 imports = ["/etc/containerd/conf.d/*.toml"]
+`
 
+// withoutCRI is for machines without a kubelet. CRI starts the shim and runc to
+// see what they can do, which is half of the time until containerd is ready.
+const withoutCRI = `disabled_plugins = ["io.containerd.grpc.v1.cri"]
+`
+
+const daemonTables = `
 [debug]
 level = "warn"
 
@@ -90,7 +105,7 @@ SystemdCgroup = false
 // files is all files, for the command line.
 func (m machine) files() []file {
 	return append([]file{
-		{"/etc/containerd/config.toml", daemonConfig, 0o644},
+		{"/etc/containerd/config.toml", daemonConfig(m.config), 0o644},
 		{"/etc/nerdctl/nerdctl.toml", clientConfig(m.config), 0o644},
 	}, hostsFiles(m.config)...)
 }

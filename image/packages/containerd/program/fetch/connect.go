@@ -41,7 +41,7 @@ func connect(ctx context.Context, wait time.Duration, socket, namespace, ref str
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
 		defer cancel()
 		// What is not deleted costs memory and nothing else.
-		_ = c.LeasesService().Delete(ctx, lease, leases.SynchronousDelete)
+		_ = c.LeasesService().Delete(ctx, lease)
 	}
 	return leases.WithLease(ctx, id), c.ContentStore(), release, nil
 }

@@ -24,6 +24,10 @@ const (
 	programLimit = 512 << 20 // bytes of the program
 )
 
+// chunk is how much is read from containerd, and written, at once: each time costs a message and its
+// answer, or a system call.
+const chunk = 1 << 20
+
 // kind is what a path is.
 type kind int
 
@@ -144,7 +148,7 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 // decompress reads a tar archive that may be packed with gzip or zstd. What it is
 // shows in its first bytes, because media types lie.
 func decompress(r io.Reader) (io.Reader, func(), error) {
-	b := bufio.NewReaderSize(r, 1<<16)
+	b := bufio.NewReaderSize(r, chunk)
 	start, err := b.Peek(4)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, nil, damaged(err)

@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"archive/tar"
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -217,7 +218,11 @@ func (s *search) write(r io.Reader, size int64) error {
 	if err := s.spooled.Truncate(0); err != nil {
 		return err
 	}
-	_, err := io.Copy(io.NewOffsetWriter(s.spooled, 0), marked{r})
+	w := bufio.NewWriterSize(io.NewOffsetWriter(s.spooled, 0), chunk)
+	_, err := w.ReadFrom(marked{r})
+	if err == nil {
+		err = w.Flush()
+	}
 	if e, ok := errors.AsType[readError](err); ok {
 		return damaged(e.error)
 	}

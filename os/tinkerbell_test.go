@@ -163,9 +163,9 @@ func TestWorkflow(t *testing.T) {
 	}
 }
 
-// says waits for a line with a text.
-func says(m *vmtest.Machine, text string) {
-	m.Line(func(line string) bool { return strings.Contains(line, text) })
+// says waits for a line with a text and gives it.
+func says(m *vmtest.Machine, text string) string {
+	return m.Line(func(line string) bool { return strings.Contains(line, text) })
 }
 
 // TestInterruptions has registries and Tinkerbell's server go away, and programs of the machine killed,

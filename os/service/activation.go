@@ -150,7 +150,8 @@ func (a *activation) hold() result {
 	a.limit(0)
 	if a.sv.Type == unit.Oneshot {
 		if a.sv.RemainAfterExit {
-			a.remain()
+			a.up(Exited)
+			<-a.ctx.Done()
 		}
 		return good
 	}
@@ -168,15 +169,11 @@ func (a *activation) hold() result {
 	}
 	res := a.result()
 	if res.ok() && a.sv.RemainAfterExit {
-		a.remain()
+		a.enter(Exited, "") // up it has been since Active
+		a.say("done")
+		<-a.ctx.Done()
 	}
 	return res
-}
-
-// remain is the time of a service that is active without a main process.
-func (a *activation) remain() {
-	a.up(Exited)
-	<-a.ctx.Done()
 }
 
 // leave waits for the end of a service that says that it is stopping.

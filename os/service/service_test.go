@@ -137,6 +137,20 @@ func TestProtocol(t *testing.T) {
 	})
 }
 
+// TestRemain has a service that is up, ends and still counts as up, which is one start.
+func TestRemain(t *testing.T) {
+	inBoth(t, func(t *testing.T, h *harness) {
+		h.start(with(notifying("a.service", "notify:STATUS=link=eth0|READY=1", "exit:0"), func(u *unit.Unit) { u.Service.RemainAfterExit = true }))
+		h.settle("a.service", Exited)
+		h.stop(patience)
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if !slices.Equal(h.ready, []string{"a.service link=eth0"}) {
+			t.Errorf("OnReady was told %q", h.ready)
+		}
+	})
+}
+
 // TestUpTime has a service that counts as having been up for long.
 func TestUpTime(t *testing.T) {
 	if !nstest.Inside(t, syscall.CLONE_NEWPID) {

@@ -28,6 +28,8 @@ have booted, and gives them their configuration.
 The server:
   serve              run, until SIGTERM; SIGHUP reads the files again
   check              read the configuration and all files it names, and stop
+  certificate NAME   make a key and a certificate for these names and addresses,
+                     and say how machines are told to trust it
 
 For operators, while the server runs:
   queue              list the machines that wait to be enrolled
@@ -45,6 +47,7 @@ Flags:
   --listen ADDRESS   serve, check: instead of "listen" in the configuration
   --data FOLDER      instead of "data"
   --debug            serve: log connections that fail
+  --out FOLDER       certificate: where tls.pem and tls-key.pem go (default .)
   --note TEXT        approve, enroll, revoke: kept with the machine
 `
 
@@ -57,7 +60,7 @@ func main() { os.Exit(cli.Run("attestd", usage, os.Args[1:], commands()...)) }
 
 func commands() []cli.Command {
 	var f flags
-	var config, note string
+	var config, note, out string
 	var debug bool
 	everywhere := func(s *flag.FlagSet) {
 		s.StringVar(&config, "config", defaultConfig, "")
@@ -126,6 +129,12 @@ func commands() []cli.Command {
 				return err
 			}
 			return check(ctx, config, f)
+		}},
+		{Name: "certificate", Flags: func(s *flag.FlagSet) { s.StringVar(&out, "out", ".", "") }, Run: func(_ context.Context, args []string) error {
+			if len(args) == 0 {
+				return cli.Misuse("certificate needs a name or address of the server")
+			}
+			return makeCertificate(os.Stdout, out, args, time.Now())
 		}},
 		list("queue", showQueue),
 		list("machines", showMachines),

@@ -15,6 +15,7 @@ import (
 	"github.com/bazelbuild/rules_go/go/runfiles"
 
 	"github.com/ember-os/ember/os/vm"
+	"github.com/ember-os/ember/os/vm/swtpm"
 	"github.com/ember-os/ember/tools/toolroot"
 )
 
@@ -32,6 +33,7 @@ const notice = `vm: Ctrl-A X leaves, Ctrl-A H lists more keys. For a shell: --ap
 type flags struct {
 	root, kernel, initrd string
 	tpm, net, kvm        string
+	tpmCA, makeTPMCA     string
 	config               vm.Config
 }
 
@@ -55,6 +57,8 @@ func parse() flags {
 	flag.IntVar(&f.config.CPUs, "smp", 2, "number of `processors`")
 	flag.BoolVar(&f.config.UEFI, "uefi", false, "boot under UEFI firmware (OVMF) instead of a BIOS")
 	flag.StringVar(&f.tpm, "tpm", "tis", "TPM 2.0 `interface`: tis, crb or none")
+	flag.StringVar(&f.tpmCA, "tpm-ca", "", "`folder` of the authority that signs the TPM's certificate, instead of one that nobody knows")
+	flag.StringVar(&f.makeTPMCA, "make-tpm-ca", "", "`folder` in which to make such an authority, and nothing else")
 	flag.StringVar(&f.net, "net", "user", "`network`: user (DHCP, and out through the host) or none")
 	flag.StringVar(&f.kvm, "kvm", "auto", "`mode`: auto (use KVM if the kernel boots under it) or off")
 	flag.StringVar(&f.kernel, "kernel", "", "kernel `image`")
@@ -98,6 +102,11 @@ func (f *flags) check(args []string) error {
 	if f.initrd != "" {
 		f.config.Initrd = locate(f.initrd)
 	}
+	for _, dir := range []*string{&f.tpmCA, &f.makeTPMCA} {
+		if *dir != "" {
+			*dir = locate(*dir)
+		}
+	}
 	return nil
 }
 
@@ -116,6 +125,10 @@ func locate(path string) string {
 }
 
 func run(ctx context.Context, f flags) (int, error) {
+	if f.makeTPMCA != "" {
+		_, err := swtpm.OpenCA(f.makeTPMCA)
+		return 0, err
+	}
 	c := f.config
 	dir, err := os.MkdirTemp("", "ember-vm")
 	if err != nil {
@@ -123,6 +136,11 @@ func run(ctx context.Context, f flags) (int, error) {
 	}
 	defer os.RemoveAll(dir)
 	c.Dir, c.Stdin, c.Console = dir, os.Stdin, os.Stdout
+	if f.tpmCA != "" {
+		if c.CA, err = swtpm.OpenCA(f.tpmCA); err != nil {
+			return 0, err
+		}
+	}
 	if f.kvm == "auto" {
 		err := c.ProbeKVM(ctx)
 		c.KVM = err == nil

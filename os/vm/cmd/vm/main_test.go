@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,5 +60,15 @@ func TestLocate(t *testing.T) {
 		if got := locate(path); got != want {
 			t.Errorf("%s: got %s, want %s", path, got, want)
 		}
+	}
+}
+
+func TestMakeTPMCA(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "ca")
+	if status, err := run(t.Context(), flags{makeTPMCA: dir}); status != 0 || err != nil {
+		t.Fatal(status, err)
+	}
+	if _, err := tls.LoadX509KeyPair(dir+"/cert.pem", dir+"/key.pem"); err != nil {
+		t.Error(err)
 	}
 }

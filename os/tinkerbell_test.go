@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -190,10 +191,10 @@ func TestInterruptions(t *testing.T) {
 		t.Helper()
 		eventually(t, "the action "+name, func() bool { return web.visitor("/" + name).IsValid() })
 	}
-	ends := func(want string) {
+	ends := func(want ...string) {
 		t.Helper()
-		if state := site.Server.Ended(); state != want {
-			t.Errorf("the workflow ended with %s, want %s", state, want)
+		if state := site.Server.Ended(); !slices.Contains(want, state) {
+			t.Errorf("the workflow ended with %s, want %s", state, strings.Join(want, " or "))
 		}
 	}
 
@@ -224,14 +225,14 @@ func TestInterruptions(t *testing.T) {
 	web.hold("/away", false)
 	ends("SUCCESS")
 
-	// The agent reports the end of an action only once.
+	// The agent reports the end of an action only once, and the server may be back in time.
 	site.Give(wait("report"))
 	runs("report")
 	site.Server.Stop()
 	web.hold("/report", false)
 	says(m, "error writing event")
 	site.Server.Start()
-	ends("TIMEOUT")
+	ends("TIMEOUT", "SUCCESS")
 
 	site.Give(wait("agent"))
 	runs("agent")

@@ -19,7 +19,7 @@ type File interface {
 	Sync() error
 }
 
-// Pair is both records, as they were read.
+// Pair is both records, as they were read. The zero Pair is of a file that does not exist yet.
 type Pair struct {
 	Record Record // the one that counts; zero if none does
 
@@ -45,7 +45,8 @@ func Read(f io.ReaderAt) (Pair, error) {
 
 // Err is nil if a record counts, or nothing was ever written. Else neither can be believed.
 func (p Pair) Err() error {
-	if p.Record.Sequence > 0 || p.errs[0] == ErrBlank && p.errs[1] == ErrBlank {
+	blank := func(err error) bool { return err == nil || err == ErrBlank }
+	if p.Record.Sequence > 0 || blank(p.errs[0]) && blank(p.errs[1]) {
 		return nil
 	}
 	return fmt.Errorf("both records of the state of last-known-good are bad: of the first, %w, of the second, %w", p.errs[0], p.errs[1])

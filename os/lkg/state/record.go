@@ -6,7 +6,7 @@
 //	  0   8  "EMBERLKG"
 //	  8   2  version of this layout: 1
 //	 10   1  the good slot: 0 none, 1 A, 2 B
-//	 11   1  flags: 1 slot A is the default path of the ESP; 2 the resets are those of a TPM
+//	 11   1  1 if the resets are those of a TPM, else 0
 //	 12   4  the TPM's resetCount at the last success
 //	 16   8  sequence number, from 1: the record with the larger one counts
 //	 24   4  attempts since the last success, where there is no TPM to count them
@@ -33,15 +33,14 @@ import (
 const Size = 512
 
 const (
-	magic   = "EMBERLKG"
-	layout  = 1
-	crcAt   = Size - 4
+	magic  = "EMBERLKG"
+	layout = 1
+	crcAt  = Size - 4
 
 	imagesAt  = 48
 	imageSize = 40
 
-	defaultPathFlag = 1
-	tpmFlag         = 2
+	tpmFlag = 1
 )
 
 // Slot is one of the two places.
@@ -83,12 +82,11 @@ type Content struct {
 
 // Record is the state.
 type Record struct {
-	Sequence    uint64
-	Good        Slot
-	DefaultPath bool // slot A is the default path
-	Slots       [2]Content
-	Overlay     uint64    // the good slot's
-	Success     time.Time // the last one; zero for never
+	Sequence uint64
+	Good     Slot
+	Slots    [2]Content
+	Overlay  uint64    // the good slot's
+	Success  time.Time // the last one; zero for never
 
 	TPM      bool   // Resets is known
 	Resets   uint32 // resetCount at the last success
@@ -119,11 +117,8 @@ func (r Record) Encode() [Size]byte {
 	copy(b[:], magic)
 	le.PutUint16(b[8:], layout)
 	b[10] = byte(r.Good)
-	if r.DefaultPath {
-		b[11] |= defaultPathFlag
-	}
 	if r.TPM {
-		b[11] |= tpmFlag
+		b[11] = tpmFlag
 	}
 	le.PutUint32(b[12:], r.Resets)
 	le.PutUint64(b[16:], r.Sequence)
@@ -160,13 +155,12 @@ func Decode(b [Size]byte) (Record, error) {
 		return Record{}, ErrOther
 	}
 	r := Record{
-		Sequence:    le.Uint64(b[16:]),
-		Good:        Slot(b[10]),
-		DefaultPath: b[11]&defaultPathFlag != 0,
-		Overlay:     le.Uint64(b[40:]),
-		TPM:         b[11]&tpmFlag != 0,
-		Resets:      le.Uint32(b[12:]),
-		Attempts:    le.Uint32(b[24:]),
+		Sequence: le.Uint64(b[16:]),
+		Good:     Slot(b[10]),
+		Overlay:  le.Uint64(b[40:]),
+		TPM:      b[11] == tpmFlag,
+		Resets:   le.Uint32(b[12:]),
+		Attempts: le.Uint32(b[24:]),
 	}
 	if seconds := int64(le.Uint64(b[32:])); seconds != 0 {
 		r.Success = time.Unix(seconds, 0).UTC()

@@ -44,7 +44,7 @@ func (d *Disk) Crashes(random *rand.Rand, reorders int) iter.Seq[Crash] {
 // settle has the disk keep all sectors that an owner wrote to, as they are by then.
 func settle(durable []byte, pending map[int][]op, owner string) {
 	for s, versions := range pending {
-		owned := func(o op) bool { return o.owner == owner || o.owner == fatOwner }
+		owned := func(o op) bool { return owner == everybody || o.owner == owner || o.owner == fatOwner }
 		if slices.ContainsFunc(versions, owned) {
 			copy(durable[s*sector:], versions[len(versions)-1].data)
 			delete(pending, s)

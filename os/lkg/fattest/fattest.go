@@ -1,9 +1,11 @@
 // Package fattest is a FAT filesystem in memory, for tests of what a power cut leaves on the disk.
 //
-// It is a FAT16 with clusters of one sector, in which Linux's vfat is imitated as far as the order of writes goes:
-// nothing is on the disk for certain before a Sync of the file or directory that it belongs to, until then each
-// sector may have been written at any time, and names, sizes, chains and data are different sectors. Fresh clusters
-// hold what was in them before. Names are 8.3 and in capitals.
+// Linux's vfat is imitated as far as the order of writes goes: nothing is on the disk for certain before a Sync of the
+// file or directory that it belongs to, until then each sector may have been written at any time, and names, sizes,
+// chains and data are different sectors. Fresh clusters hold what was in them before. Names are 8.3 and in capitals.
+// Directories do not grow.
+//
+// What a real kernel wrote can be replayed too, where QEMU has logged it: ReadLog.
 package fattest
 
 import (
@@ -19,15 +21,13 @@ import (
 )
 
 const (
-	sector   = 512
-	fats     = 2
-	reserved = 1
-	rootSize = 512 // entries
-	entry    = 32  // bytes
+	sector = 512
+	entry  = 32 // bytes
 
-	endOfChain = 0xffff
-	isDir      = 0x10
-	deleted    = 0xe5
+	newRoot  = 512 // entries in the root directory of New
+	isDir    = 0x10
+	longName = 0x0f
+	deleted  = 0xe5
 )
 
 // Disk is a filesystem, which remembers every write.
@@ -39,7 +39,7 @@ type Disk struct {
 	image    []byte
 	original []byte
 	log      []op
-	fatSize  int // sectors
+	geometry
 }
 
 // op is the write of a sector, or a sync of all that an owner wrote.
@@ -49,40 +49,68 @@ type op struct {
 	data   []byte // nil for a sync
 }
 
-// New makes an empty filesystem with that many clusters, from 4085 to 65524.
-func New(clusters int) *Disk {
-	d := &Disk{fatSize: (2*(clusters+2) + sector - 1) / sector}
-	sectors := reserved + fats*d.fatSize + rootSize*entry/sector + clusters
-	d.image = make([]byte, sectors*sector)
+// geometry is where things are: Microsoft FAT Specification 1.03, section 3.
+type geometry struct {
+	fats, fatStart, fatSize int // the last two in bytes
+	root, rootSize          int // in bytes; of FAT32 a cluster, and 0
+	data, cluster, clusters int // the first two in bytes
+	entrySize               int // of the FAT, in bytes: 2 or 4
+}
+
+func readGeometry(b []byte) geometry {
 	le := binary.LittleEndian
-	b := d.image
+	if le.Uint16(b[11:]) != sector {
+		panic("sectors that are not of 512 bytes")
+	}
+	g := geometry{fats: int(b[16]), fatStart: int(le.Uint16(b[14:])) * sector, cluster: int(b[13]) * sector,
+		fatSize: int(le.Uint16(b[22:])) * sector, rootSize: int(le.Uint16(b[17:])) * entry, entrySize: 2}
+	size := int(le.Uint16(b[19:]))
+	if size == 0 {
+		size = int(le.Uint32(b[32:]))
+	}
+	if g.fatSize == 0 {
+		g.fatSize, g.entrySize = int(le.Uint32(b[36:]))*sector, 4
+	}
+	g.root = g.fatStart + g.fats*g.fatSize
+	g.data = g.root + g.rootSize
+	if g.entrySize == 4 {
+		g.root = int(le.Uint32(b[44:]))
+	}
+	g.clusters = (size*sector - g.data) / g.cluster
+	return g
+}
+
+// New makes an empty FAT16 with that many clusters of one sector, from 4085 to 65524.
+func New(clusters int) *Disk {
+	fatSize := (2*(clusters+2) + sector - 1) / sector
+	sectors := 1 + 2*fatSize + newRoot*entry/sector + clusters
+	b := make([]byte, sectors*sector)
+	le := binary.LittleEndian
 	copy(b, "\xeb\x3c\x90EMBERTST")
 	le.PutUint16(b[11:], sector)
-	b[13] = 1
-	le.PutUint16(b[14:], reserved)
-	b[16] = fats
-	le.PutUint16(b[17:], rootSize)
+	b[13], b[14], b[16] = 1, 1, 2
+	le.PutUint16(b[17:], newRoot)
 	if sectors < 1<<16 {
 		le.PutUint16(b[19:], uint16(sectors))
 	} else {
 		le.PutUint32(b[32:], uint32(sectors))
 	}
 	b[21] = 0xf8
-	le.PutUint16(b[22:], uint16(d.fatSize))
+	le.PutUint16(b[22:], uint16(fatSize))
+	b[24], b[26] = 32, 8
 	b[38] = 0x29
-	copy(b[43:], "EMBERTEST  FAT16   ")
+	copy(b[43:], "NO NAME    FAT16   ")
 	b[510], b[511] = 0x55, 0xaa
-	for i := range fats {
-		copy(b[(reserved+i*d.fatSize)*sector:], "\xf8\xff\xff\xff")
+	for i := range 2 {
+		copy(b[(1+i*fatSize)*sector:], "\xf8\xff\xff\xff")
 	}
+	d := From(b)
 	d.Record()
 	return d
 }
 
-// From is a filesystem that was made by New, in its image. It can not tell of crashes before Record.
-func From(image []byte) *Disk {
-	return &Disk{image: image, fatSize: int(binary.LittleEndian.Uint16(image[22:]))}
-}
+// From is the FAT16 or FAT32 in an image, which is changed. It can not tell of crashes before Record.
+func From(image []byte) *Disk { return &Disk{image: image, geometry: readGeometry(image)} }
 
 // Image is the filesystem after all writes.
 func (d *Disk) Image() []byte { return slices.Clone(d.image) }
@@ -117,26 +145,29 @@ func (d *Disk) sync(owner string) error {
 }
 
 func (d *Disk) next(cluster int) int {
-	return int(binary.LittleEndian.Uint16(d.image[reserved*sector+2*cluster:]))
+	b := d.image[d.fatStart+d.entrySize*cluster:]
+	if d.entrySize == 2 {
+		return int(binary.LittleEndian.Uint16(b))
+	}
+	return int(binary.LittleEndian.Uint32(b) & 0x0fffffff)
 }
 
 func (d *Disk) link(cluster, to int) error {
 	var errs []error
-	for i := range fats {
-		errs = append(errs, d.write(fatOwner, (reserved+i*d.fatSize)*sector+2*cluster, binary.LittleEndian.AppendUint16(nil, uint16(to))))
+	b := binary.LittleEndian.AppendUint32(nil, uint32(to))[:d.entrySize]
+	for i := range d.fats {
+		errs = append(errs, d.write(fatOwner, d.fatStart+i*d.fatSize+d.entrySize*cluster, b))
 	}
 	return errors.Join(errs...)
 }
 
-func (d *Disk) dataStart() int { return (reserved+fats*d.fatSize)*sector + rootSize*entry }
+const endOfChain = 0x0fffffff
 
-func (d *Disk) clusters() int { return (len(d.image) - d.dataStart()) / sector }
-
-func (d *Disk) offset(cluster int) int { return d.dataStart() + (cluster-2)*sector }
+func (d *Disk) offset(cluster int) int { return d.data + (cluster-2)*d.cluster }
 
 // alloc gives a free cluster.
 func (d *Disk) alloc() (int, error) {
-	for c := 2; c < d.clusters()+2; c++ {
+	for c := 2; c < d.clusters+2; c++ {
 		if d.next(c) == 0 {
 			return c, d.link(c, endOfChain)
 		}
@@ -146,7 +177,7 @@ func (d *Disk) alloc() (int, error) {
 
 func (d *Disk) chain(first int) []int {
 	var c []int
-	for ; first >= 2 && first < d.clusters()+2 && len(c) <= d.clusters(); first = d.next(first) {
+	for ; first >= 2 && first < d.clusters+2 && len(c) <= d.clusters; first = d.next(first) {
 		c = append(c, first)
 	}
 	return c
@@ -155,12 +186,12 @@ func (d *Disk) chain(first int) []int {
 // Free is the room in bytes.
 func (d *Disk) Free() (int64, error) {
 	free := 0
-	for c := 2; c < d.clusters()+2; c++ {
+	for c := 2; c < d.clusters+2; c++ {
 		if d.next(c) == 0 {
 			free++
 		}
 	}
-	return int64(free) * sector, nil
+	return int64(free) * int64(d.cluster), nil
 }
 
 // entries are the offsets of a directory's entries, the used and the free ones.
@@ -170,24 +201,42 @@ func (d *Disk) entries(dir string) (at []int, err error) {
 			at = append(at, o)
 		}
 	}
-	if dir == "." {
-		area(d.dataStart()-rootSize*entry, rootSize*entry)
+	if dir == "." && d.rootSize > 0 {
+		area(d.root, d.rootSize)
 		return at, nil
 	}
-	o, err := d.find(dir)
-	if err != nil {
-		return nil, err
+	first := d.root
+	if dir != "." {
+		o, err := d.find(dir)
+		if err != nil {
+			return nil, err
+		}
+		if d.image[o+11]&isDir == 0 {
+			return nil, unix.ENOTDIR
+		}
+		first = d.first(o)
 	}
-	if d.image[o+11]&isDir == 0 {
-		return nil, unix.ENOTDIR
-	}
-	for _, c := range d.chain(d.first(o)) {
-		area(d.offset(c), sector)
+	for _, c := range d.chain(first) {
+		area(d.offset(c), d.cluster)
 	}
 	return at, nil
 }
 
-func (d *Disk) first(entry int) int { return int(binary.LittleEndian.Uint16(d.image[entry+26:])) }
+func (d *Disk) first(entry int) int {
+	le := binary.LittleEndian
+	first := int(le.Uint16(d.image[entry+26:]))
+	if d.entrySize == 4 {
+		first |= int(le.Uint16(d.image[entry+20:])) << 16
+	}
+	return first
+}
+
+// setFirst sets what first gives.
+func setFirst(entry []byte, cluster int) {
+	le := binary.LittleEndian
+	le.PutUint16(entry[20:], uint16(cluster>>16))
+	le.PutUint16(entry[26:], uint16(cluster))
+}
 
 func (d *Disk) size(entry int) int64 {
 	return int64(binary.LittleEndian.Uint32(d.image[entry+28:]))
@@ -212,7 +261,7 @@ func (d *Disk) find(name string) (int, error) {
 		if d.image[o] == 0 {
 			break
 		}
-		if string(d.image[o:o+11]) == string(short) {
+		if d.image[o+11] != longName && string(d.image[o:o+11]) == string(short) {
 			return o, nil
 		}
 	}
@@ -236,7 +285,7 @@ func (d *Disk) add(name string, attr byte, cluster int) (int, error) {
 			b := make([]byte, entry)
 			copy(b, shortName(name))
 			b[11] = attr
-			binary.LittleEndian.PutUint16(b[26:], uint16(cluster))
+			setFirst(b, cluster)
 			return o, d.write(path.Dir(name), o, b)
 		}
 	}
@@ -252,10 +301,17 @@ func (d *Disk) Mkdir(name string) error {
 	if err != nil {
 		return err
 	}
-	b := make([]byte, sector)
+	b := make([]byte, d.cluster)
 	copy(b, ".          \x10")
 	copy(b[entry:], "..         \x10")
-	binary.LittleEndian.PutUint16(b[26:], uint16(c))
+	setFirst(b, c)
+	if parent := path.Dir(name); parent != "." {
+		o, err := d.find(parent)
+		if err != nil {
+			return err
+		}
+		setFirst(b[entry:], d.first(o))
+	}
 	if err := d.write(path.Dir(name), d.offset(c), b); err != nil {
 		return err
 	}

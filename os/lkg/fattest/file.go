@@ -18,11 +18,12 @@ func (f *file) Sync() error          { return f.disk.sync(f.name) }
 func (f *file) ReadAt(p []byte, at int64) (int, error) {
 	d := f.disk
 	chain := d.chain(d.first(f.entry))
-	size := min(d.size(f.entry), int64(len(chain)*sector)) // what is beyond the chain is lost
+	cluster := int64(d.cluster)
+	size := min(d.size(f.entry), int64(len(chain))*cluster) // what is beyond the chain is lost
 	n := 0
 	for n < len(p) && at < size {
-		o := d.offset(chain[at/sector]) + int(at%sector)
-		m := copy(p[n:], d.image[o:o+int(min(sector-at%sector, size-at))])
+		o := d.offset(chain[at/cluster]) + int(at%cluster)
+		m := copy(p[n:], d.image[o:o+int(min(cluster-at%cluster, size-at))])
 		n, at = n+m, at+int64(m)
 	}
 	if n < len(p) {
@@ -39,7 +40,7 @@ func (f *file) WriteAt(p []byte, at int64) (int, error) {
 		}
 	}
 	chain := d.chain(d.first(f.entry))
-	for int64(len(chain))*sector < at+int64(len(p)) {
+	for int64(len(chain)*d.cluster) < at+int64(len(p)) {
 		c, err := d.alloc()
 		if err != nil {
 			return 0, err
@@ -47,7 +48,9 @@ func (f *file) WriteAt(p []byte, at int64) (int, error) {
 		if len(chain) > 0 {
 			err = d.link(chain[len(chain)-1], c)
 		} else {
-			err = d.write(f.name, f.entry+26, binary.LittleEndian.AppendUint16(nil, uint16(c)))
+			e := append([]byte(nil), d.image[f.entry:f.entry+entry]...)
+			setFirst(e, c)
+			err = d.write(f.name, f.entry, e)
 		}
 		if err != nil {
 			return 0, err
@@ -61,8 +64,8 @@ func (f *file) WriteAt(p []byte, at int64) (int, error) {
 	}
 	for n := 0; n < len(p); {
 		o := int(at) + n
-		m := min(len(p)-n, sector-o%sector)
-		if err := d.write(f.name, d.offset(chain[o/sector])+o%sector, p[n:n+m]); err != nil {
+		m := min(len(p)-n, d.cluster-o%d.cluster)
+		if err := d.write(f.name, d.offset(chain[o/d.cluster])+o%d.cluster, p[n:n+m]); err != nil {
 			return n, err
 		}
 		n += m

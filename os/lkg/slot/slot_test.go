@@ -184,41 +184,9 @@ func TestCommits(t *testing.T) {
 	})
 }
 
-// bootable says what is wrong with a disk: the good slot must be whole, and no file may pass for a program that is
-// not whole.
+// bootable says what is wrong with a disk.
 func bootable(ctx context.Context, f slot.FS, old, new slot.Candidate) error {
-	s, err := slot.Open(f, defaultPath, state.None)
-	if err != nil {
-		return err
-	}
-	r := s.Record()
-	if c := r.Content(r.Good); c != old.Content && c != new.Content {
-		return errors.New("the good slot is neither the old one nor the new one")
-	}
-	if good, err := s.Good(ctx); good != r.Good || err != nil && s.Verify(ctx, good) != nil {
-		return errors.Join(errors.New("the good slot is not good"), err)
-	}
-	for _, name := range []string{defaultPath, "EFI/EMBERB/BOOT.EFI"} {
-		opened, err := f.Open(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		size, err := opened.Size()
-		if err != nil {
-			return err
-		}
-		b, err := io.ReadAll(io.NewSectionReader(opened, 0, size))
-		if err != nil {
-			return err
-		}
-		if len(b) > 4096 && b[0] == 'M' && image(b) != image(one) && image(b) != image(two) && image(b) != image(three) {
-			return errors.New(name + " could be booted, and is not whole")
-		}
-	}
-	return nil
+	return fattest.Check(ctx, f, defaultPath, old.Content, new.Content)
 }
 
 // TestPowerCut cuts the power at each write of a commit, with all writes until then and with some that did not

@@ -12,8 +12,10 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
+	"github.com/ember-os/ember/os/nstest"
 	"golang.org/x/sys/unix"
 )
 
@@ -332,5 +334,24 @@ func TestRefused(t *testing.T) {
 	}
 	if err := f.write("Boot0002", []byte("x")); err == nil {
 		t.Error("written to nowhere")
+	}
+}
+
+func TestReadOnly(t *testing.T) {
+	if !nstest.Inside(t, syscall.CLONE_NEWNS) {
+		return
+	}
+	f := newFirmware(t)
+	if err := unix.Mount("tmpfs", f.Dir, "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(f.Dir, unix.MNT_DETACH)
+	f.add(0, "PXE", pxe)
+	f.numbers("BootOrder", 0)
+	if err := unix.Mount("", f.Dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Update(partition, true, slotA); !errors.Is(err, unix.EROFS) || !strings.Contains(err.Error(), "only be read") {
+		t.Error(err)
 	}
 }

@@ -37,11 +37,18 @@ type Dir struct{ *os.Root }
 // Open opens a file, only to read if that is all one can do.
 func (d Dir) Open(name string) (File, error) {
 	f, err := d.open(name, os.O_RDWR)
-	if errors.Is(err, unix.EROFS) {
-		f, err = d.open(name, os.O_RDONLY)
+	if !errors.Is(err, unix.EROFS) {
+		return f, err
 	}
-	return f, err
+	if f, err = d.open(name, os.O_RDONLY); err != nil {
+		return nil, err
+	}
+	return readOnly{f}, nil
 }
+
+type readOnly struct{ File }
+
+func (readOnly) WriteAt([]byte, int64) (int, error) { return 0, unix.EROFS }
 
 // Create makes a file that is not there yet.
 func (d Dir) Create(name string) (File, error) { return d.open(name, os.O_RDWR|os.O_CREATE|os.O_EXCL) }

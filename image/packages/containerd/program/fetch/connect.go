@@ -20,7 +20,7 @@ const (
 // connect opens containerd's content store, and waits for it. What is written to it within ctx belongs
 // to a lease named after ref, which keeps it from being collected as garbage. release
 // ends the connection and, if all is done, the lease with all that belongs to it;
-// otherwise it stays for the next call.
+// otherwise it stays for the next call. containerd drops the content soon after, and nobody waits for it.
 func connect(ctx context.Context, wait time.Duration, socket, namespace, ref string) (_ context.Context, _ store, release func(done bool), _ error) {
 	c, err := client.New(socket, client.WithTimeout(wait))
 	if err != nil {

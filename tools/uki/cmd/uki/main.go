@@ -11,22 +11,21 @@ import (
 
 	"github.com/ember-os/ember/os/cli"
 	"github.com/ember-os/ember/tools/uki"
-	"github.com/ember-os/ember/tools/uki/pe"
 )
 
 const usage = `usage:
   uki build --stub FILE --kernel FILE --initrd FILE --os-release FILE --release FILE
             --cmdline LINE --out FILE
-  uki digest FILE
+  uki measure FILE
 
 build makes one UEFI program of a stub, a kernel, its initrd and its command line;
---release names a file with what uname -r prints under that kernel. digest prints
-the SHA-256 of a UEFI program that Secure Boot's signatures are made of and that
-firmware measures into PCR 4.
+--release names a file with what uname -r prints under that kernel. measure prints
+what starting such a program extends into the TPM, as lines of PCR, SHA-256 and what
+it is of; the first is also what Secure Boot's signatures sign.
 `
 
 func main() {
-	os.Exit(cli.Run("uki", usage, os.Args[1:], buildCommand(), digestCommand()))
+	os.Exit(cli.Run("uki", usage, os.Args[1:], buildCommand(), measureCommand()))
 }
 
 func buildCommand() cli.Command {
@@ -66,24 +65,22 @@ func buildCommand() cli.Command {
 	}}
 }
 
-func digestCommand() cli.Command {
-	return cli.Command{Name: "digest", Run: func(_ context.Context, args []string) error {
+func measureCommand() cli.Command {
+	return cli.Command{Name: "measure", Run: func(_ context.Context, args []string) error {
 		if len(args) != 1 {
 			return cli.Misuse("one file is needed")
 		}
-		data, err := os.ReadFile(args[0])
+		image, err := os.ReadFile(args[0])
 		if err != nil {
 			return err
 		}
-		image, err := pe.Parse(data)
+		events, err := uki.Events(image)
 		if err != nil {
 			return fmt.Errorf("%s: %w", args[0], err)
 		}
-		sum, err := image.Digest()
-		if err != nil {
-			return fmt.Errorf("%s: %w", args[0], err)
+		for _, e := range events {
+			fmt.Printf("%d %x %s\n", e.PCR, e.Digest, e.What)
 		}
-		fmt.Printf("%x\n", sum)
 		return nil
 	}}
 }

@@ -71,8 +71,18 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer unlock()
-	p := program{params: config.Attest, log: logline.New(os.Stderr, min(config.Log, slog.LevelInfo)), anchors: Dir, staging: staging, root: "/", system: x509.SystemCertPool}
-	m := machine{
+	p := newProgram(config)
+	m := p.machine()
+	return m.run(ctx)
+}
+
+func newProgram(c cmdline.Config) *program {
+	return &program{params: c.Attest, log: logline.New(os.Stderr, min(c.Log, slog.LevelInfo)), anchors: Dir, staging: staging, root: "/", system: x509.SystemCertPool}
+}
+
+// machine is the flow on a real machine.
+func (p *program) machine() machine {
+	return machine{
 		log:      p.log,
 		dir:      Run,
 		tpm:      func() (session, error) { return openTPM(tpm.Device) },
@@ -88,9 +98,8 @@ func run(ctx context.Context, args []string) error {
 			return err
 		},
 		sleep: sleep,
-		state: State{Server: config.Attest.URL},
+		state: State{Server: p.params.URL},
 	}
-	return m.run(ctx)
 }
 
 // lock keeps a second program from doing the same at the same time.
@@ -115,7 +124,17 @@ type program struct {
 	root    string // that the overlay goes to
 	system  func() (*x509.CertPool, error)
 
-	hostname string // as the network's daemon knows it
+	least Least  // the oldest overlay that is still good
+	copy  string // the file that gets a copy of an overlay as it comes; "" for none
+
+	hostname string  // as the network's daemon knows it
+	sealed   *Sealed // the overlay that was unpacked last; nil if none was
+}
+
+// Least is the oldest version of an overlay that is still good.
+type Least struct {
+	Name    string
+	Version uint64
 }
 
 // awaitNetwork waits for a default route, or for addresses where the network's daemon looks for no more.

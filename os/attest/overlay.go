@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -28,39 +29,79 @@ type staged struct {
 func (s staged) Version() uint64 { return s.version }
 func (s staged) Commit() error   { return s.Staged.Commit(s.root) }
 
+// Sealed is an overlay as it comes, with what opens it.
+type Sealed struct {
+	Manifest   []byte // signed
+	FileKey    []byte
+	Ciphertext func() (io.ReadCloser, error)
+}
+
 // stage checks the overlay's manifest, fetches it and unpacks it beside the root.
 func (p *program) stage(ctx context.Context, r *client.Result) (overlay, error) {
 	c, a, err := p.config()
 	if err != nil {
 		return nil, err
 	}
-	if len(a.keys) == 0 {
-		return nil, unfit{fmt.Errorf("there is an overlay for this machine, but neither the image nor %s says who may sign it", cmdline.OverlayKeyParam)}
-	}
 	grant := r.Grant
-	m, err := manifest.Open(grant.Overlay.Manifest, a.keys...)
-	if err != nil {
-		return nil, err
-	}
 	now := grant.Time
 	if !r.Doubtful && time.Now().After(now) {
 		now = time.Now()
 	}
-	if err := m.Check(manifest.Machine{Node: grant.Node, Now: now}); err != nil {
-		return nil, err
-	}
-	key, err := extract.Open(grant.Overlay.FileKey)
+	server, err := client.ParseURL(c.URL)
 	if err != nil {
 		return nil, err
 	}
-	server, err := client.ParseURL(c.URL)
+	sealed := Sealed{Manifest: grant.Overlay.Manifest, FileKey: grant.Overlay.FileKey}
+	m, err := p.accept(a, sealed.Manifest, manifest.Machine{Node: grant.Node, Now: now})
 	if err != nil {
 		return nil, err
 	}
 	f := fetcher{server: server, known: c.Client(&r.Certificate), others: p.others(), pause: firstPause, stall: stall}
 	defer f.known.CloseIdleConnections()
 	defer f.others.CloseIdleConnections()
-	ciphertext, err := f.open(ctx, grant.Overlay.URL, m.Ciphertext.Size, m.Ciphertext.SHA256.String())
+	sealed.Ciphertext = func() (io.ReadCloser, error) {
+		return f.open(ctx, grant.Overlay.URL, m.Ciphertext.Size, m.Ciphertext.SHA256.String())
+	}
+	return p.unpack(sealed, m)
+}
+
+// stageKept is stage with an overlay that was kept.
+func (p *program) stageKept(sealed Sealed, node string) (overlay, error) {
+	_, a, err := p.config()
+	if err != nil {
+		return nil, err
+	}
+	m, err := p.accept(a, sealed.Manifest, manifest.Machine{Node: node, Now: time.Now()})
+	if err != nil {
+		return nil, err
+	}
+	return p.unpack(sealed, m)
+}
+
+// accept reads a manifest that is for this machine.
+func (p *program) accept(a anchors, signed []byte, on manifest.Machine) (*manifest.Manifest, error) {
+	if len(a.keys) == 0 {
+		return nil, unfit{fmt.Errorf("there is an overlay for this machine, but neither the image nor %s says who may sign it", cmdline.OverlayKeyParam)}
+	}
+	m, err := manifest.Open(signed, a.keys...)
+	if err != nil {
+		return nil, err
+	}
+	if m.Name == p.least.Name {
+		on.Least = p.least.Version
+	}
+	if err := m.Check(on); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (p *program) unpack(sealed Sealed, m *manifest.Manifest) (overlay, error) {
+	key, err := extract.Open(sealed.FileKey)
+	if err != nil {
+		return nil, err
+	}
+	ciphertext, err := sealed.Ciphertext()
 	if err != nil {
 		return nil, err
 	}
@@ -69,11 +110,22 @@ func (p *program) stage(ctx context.Context, r *client.Result) (overlay, error) 
 	if err := errors.Join(os.RemoveAll(p.staging), os.MkdirAll(p.staging, 0o700)); err != nil {
 		return nil, fmt.Errorf("making room for the overlay: %w", err)
 	}
-	s, err := extract.Stage(p.staging, ciphertext, key, m)
+	var from io.Reader = ciphertext
+	if p.copy != "" {
+		to, err := os.OpenFile(p.copy, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("keeping a copy of the overlay: %w", err)
+		}
+		defer to.Close()
+		from = io.TeeReader(from, to)
+	}
+	s, err := extract.Stage(p.staging, from, key, m)
 	if err != nil {
 		return nil, err
 	}
 	p.log.Info("the overlay is whole", "overlay", m.String(), "entries", m.Entries, "bytes", m.ArchiveSize)
+	sealed.Ciphertext = func() (io.ReadCloser, error) { return os.Open(p.copy) }
+	p.sealed = &sealed
 	return staged{s, p.root, m.Version}, nil
 }
 

@@ -59,6 +59,7 @@ func with(f func(*Config)) Config {
 		Workload: WorkloadAuto,
 		NTP:      []string{DefaultNTP},
 		Syslog:   Syslog{Port: 514, Transport: "udp"},
+		LKG:      LKG{Mode: LKGOff},
 
 		Containers: Containers{Memory: "70%"},
 	}

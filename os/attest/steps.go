@@ -1,0 +1,230 @@
+package attest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"github.com/ember-os/ember/attest/client"
+	"github.com/ember-os/ember/attest/protocol"
+	"github.com/ember-os/ember/attest/tpm"
+	"github.com/ember-os/ember/os/cmdline"
+	"github.com/ember-os/ember/os/logline"
+)
+
+// Steps is the program step by step, for package os/boot, which has the order, the limits and what to do about an
+// error. One after the other they give what the program gives; whatever of them has no server to ask, or no TPM to
+// do it with, does nothing.
+type Steps struct {
+	machine
+	program *program
+	unlock  func() error
+	session session // nil without a TPM
+	result  *client.Result
+	overlay overlay // unpacked, not in the root yet
+}
+
+// copyFile is where the ciphertext of an overlay stays until it is known whether it was good.
+const copyFile = "/var/lib/ember/overlay.sealed"
+
+// NewSteps begins, or goes on where a program before this one has ended: see State. Of an overlay that comes, a copy
+// is there until Close.
+func NewSteps(c cmdline.Config) (*Steps, error) {
+	if err := errors.Join(os.MkdirAll(Run, 0o755), os.MkdirAll(filepath.Dir(copyFile), 0o700)); err != nil {
+		return nil, fmt.Errorf("making the directory of the attestation: %w", err)
+	}
+	unlock, err := lock(Run)
+	if err != nil {
+		return nil, err
+	}
+	p := newProgram(c)
+	p.copy = copyFile
+	s := &Steps{machine: p.machine(), program: p, unlock: unlock}
+	before, err := ReadState(s.dir)
+	if err != nil {
+		return nil, errors.Join(err, unlock())
+	}
+	if before.Phase != "" {
+		s.state = before
+	}
+	return s, nil
+}
+
+// State is how far the machine is.
+func (s *Steps) State() State { return s.state }
+
+// Network waits for the network.
+func (s *Steps) Network(ctx context.Context) error {
+	if err := s.network(ctx); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// TPM has the TPM ready, and tells whether there is one.
+func (s *Steps) TPM() (bool, error) {
+	if s.session != nil {
+		return true, nil
+	}
+	session, err := s.tpm()
+	if _, none := errors.AsType[noTPM](err); none {
+		s.state.Tier, s.state.Why = protocol.None, err.Error()
+		return false, nil
+	}
+	if err == nil {
+		s.session, s.state.Node = session, session.Node()
+	}
+	return err == nil, err
+}
+
+// Attest asks the server, again and again while there is no answer, until ctx ends. Each time that there is none is
+// told. The error then is that of the last time.
+func (s *Steps) Attest(ctx context.Context, tell func(error)) error {
+	s.state.Phase = Trying
+	if s.program.params.URL == "" {
+		s.state.Tier, s.state.Why = protocol.None, cmdline.AttestURLParam+" is not given"
+		return s.state.write(s.dir)
+	}
+	if has, err := s.TPM(); err != nil || !has {
+		return errors.Join(err, s.state.write(s.dir))
+	}
+	for p := (pauses{}); ; {
+		result, err := s.ask(ctx, s.session)
+		if err == nil || !Unanswered(err) {
+			s.result = result
+			return err
+		}
+		s.note(err)
+		tell(err)
+		s.sleep(ctx, p.after(err))
+		if ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// note keeps why there is no answer for people to look at.
+func (s *Steps) note(err error) {
+	s.state.Why = logline.Visible(err.Error())
+	s.warn("others do not know of it", s.state.write(s.dir))
+}
+
+// Fetch gets the overlay, if the server has one for this machine, as Attest does. One that is older than least is
+// refused.
+func (s *Steps) Fetch(ctx context.Context, least Least, tell func(error)) error {
+	s.program.least = least
+	if s.result == nil || s.result.Grant.Overlay == nil {
+		return nil
+	}
+	for p := (pauses{}); ; {
+		o, err := s.stage(ctx, s.result)
+		if err == nil || !Unanswered(err) {
+			s.overlay = o
+			return err
+		}
+		s.note(err)
+		tell(err)
+		s.sleep(ctx, p.after(err))
+		if ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// Open takes an overlay that was kept. why there is no newer one is for people.
+func (s *Steps) Open(kept Sealed, why string) (err error) {
+	s.state.Tier, s.state.Why = protocol.None, why
+	s.overlay, err = s.program.stageKept(kept, s.state.Node)
+	return err
+}
+
+// Apply puts the overlay into the root. After that nothing attests any more as this boot. After an error the machine
+// has to reboot.
+func (s *Steps) Apply(ctx context.Context) error {
+	why := s.state.Why
+	if err := s.commit(s.overlay); err != nil {
+		return err
+	}
+	s.overlay = nil
+	s.trustOverlay(ctx)
+	if s.result == nil {
+		s.state.Why = why
+	}
+	return s.Cap(ctx)
+}
+
+// Cap is the end of Apply, for when a program before this one has got so far.
+func (s *Steps) Cap(ctx context.Context) error {
+	why := s.state.Why
+	err := s.close(ctx)
+	if errors.Is(err, tpm.ErrNone) || errors.Is(err, tpm.ErrVersion12) {
+		err = s.enter(NoTPM)
+	}
+	s.state.Why = why
+	return errors.Join(err, ctx.Err(), s.state.write(s.dir), s.closeSession())
+}
+
+// Ready has init start the workload.
+func (s *Steps) Ready() error { return s.tell() }
+
+// Sealed is the overlay that is in the root, nil if there is none or it can not be had any more.
+func (s *Steps) Sealed() *Sealed { return s.program.sealed }
+
+// Probe asks whether the server is there.
+func (s *Steps) Probe(ctx context.Context) error {
+	c, _, err := s.program.config()
+	if err != nil {
+		return err
+	}
+	h := c.Client(nil)
+	defer h.CloseIdleConnections()
+	r, err := http.NewRequestWithContext(ctx, http.MethodHead, s.program.params.URL, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := do(h, r)
+	if err != nil {
+		return err
+	}
+	resp.Body.Close()
+	if resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests {
+		return fmt.Errorf("HTTP status %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+	}
+	return nil
+}
+
+// Close removes the TPM's keys, and what is left of an overlay.
+func (s *Steps) Close() error {
+	errs := []error{s.closeSession()}
+	if s.overlay != nil {
+		errs = append(errs, s.overlay.Close())
+	}
+	if err := os.RemoveAll(s.program.copy); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(append(errs, s.unlock())...)
+}
+
+func (s *Steps) closeSession() (err error) {
+	if s.session != nil {
+		err = s.session.Close()
+		s.session = nil
+	}
+	return err
+}
+
+// Unanswered tells whether an error is that nobody has answered, or nobody who counts.
+func Unanswered(err error) bool {
+	_, gone := errors.AsType[*client.Unreachable](err)
+	_, untrusted := errors.AsType[*client.Untrusted](err)
+	return gone || untrusted || errors.As(err, new(unanswered))
+}
+
+// Refused tells whether an error is that the right server says no.
+func Refused(err error) bool {
+	_, ok := errors.AsType[*client.Refused](err)
+	return ok
+}

@@ -62,7 +62,7 @@ func (p *program) stage(ctx context.Context, r *client.Result) (overlay, error) 
 	sealed.Ciphertext = func() (io.ReadCloser, error) {
 		return f.open(ctx, grant.Overlay.URL, m.Ciphertext.Size, m.Ciphertext.SHA256.String())
 	}
-	return p.unpack(sealed, m)
+	return p.unpack(&sealed, m, p.copy)
 }
 
 // stageKept is stage with an overlay that was kept.
@@ -75,7 +75,7 @@ func (p *program) stageKept(sealed Sealed, node string) (overlay, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.unpack(sealed, m)
+	return p.unpack(&sealed, m, "")
 }
 
 // accept reads a manifest that is for this machine.
@@ -96,7 +96,8 @@ func (p *program) accept(a anchors, signed []byte, on manifest.Machine) (*manife
 	return m, nil
 }
 
-func (p *program) unpack(sealed Sealed, m *manifest.Manifest) (overlay, error) {
+// unpack unpacks an overlay beside the root. If a file is to have a copy of it, the overlay is what others get to keep.
+func (p *program) unpack(sealed *Sealed, m *manifest.Manifest, copy string) (overlay, error) {
 	key, err := extract.Open(sealed.FileKey)
 	if err != nil {
 		return nil, err
@@ -111,8 +112,8 @@ func (p *program) unpack(sealed Sealed, m *manifest.Manifest) (overlay, error) {
 		return nil, fmt.Errorf("making room for the overlay: %w", err)
 	}
 	var from io.Reader = ciphertext
-	if p.copy != "" {
-		to, err := os.OpenFile(p.copy, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if copy != "" {
+		to, err := os.OpenFile(copy, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 		if err != nil {
 			return nil, fmt.Errorf("keeping a copy of the overlay: %w", err)
 		}
@@ -124,8 +125,10 @@ func (p *program) unpack(sealed Sealed, m *manifest.Manifest) (overlay, error) {
 		return nil, err
 	}
 	p.log.Info("the overlay is whole", "overlay", m.String(), "entries", m.Entries, "bytes", m.ArchiveSize)
-	sealed.Ciphertext = func() (io.ReadCloser, error) { return os.Open(p.copy) }
-	p.sealed = &sealed
+	if copy != "" {
+		sealed.Ciphertext = func() (io.ReadCloser, error) { return os.Open(copy) }
+		p.sealed = sealed
+	}
 	return staged{s, p.root, m.Version}, nil
 }
 

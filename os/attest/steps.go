@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/ember-os/ember/attest/client"
+	"github.com/ember-os/ember/attest/overlay/manifest"
 	"github.com/ember-os/ember/attest/protocol"
 	"github.com/ember-os/ember/attest/tpm"
 	"github.com/ember-os/ember/os/cmdline"
@@ -134,12 +135,21 @@ func (s *Steps) Fetch(ctx context.Context, least Least, tell func(error)) error 
 	}
 }
 
-// Open takes an overlay that was kept. why there is no newer one is for people.
-func (s *Steps) Open(kept Sealed, why string) (err error) {
-	s.state.Tier, s.state.Why = protocol.None, why
-	s.overlay, err = s.program.stageKept(kept, s.state.Node)
+// Open takes an overlay that was kept when the machine had that name. It is read before Open returns.
+func (s *Steps) Open(kept Sealed, node string) (err error) {
+	s.state.Tier, s.state.Node = protocol.None, node
+	s.overlay, err = s.program.stageKept(kept, node)
 	return err
 }
+
+// Keys are those of who may sign overlays.
+func (s *Steps) Keys() ([]manifest.Key, error) {
+	a, err := readAnchors(s.program.anchors, s.program.params, s.program.system)
+	return a.keys, err
+}
+
+// Others is a client for servers that anybody may use.
+func (s *Steps) Others() *http.Client { return s.program.others() }
 
 // Apply puts the overlay into the root. After that nothing attests any more as this boot. After an error the machine
 // has to reboot.

@@ -11,6 +11,7 @@ import (
 // The parameters of last-known-good.
 const (
 	LKGParam       = "ember.lkg"
+	LKGURLParam    = "ember.lkg_url"
 	LKGLimitsParam = "ember.lkg_limits"
 )
 
@@ -27,6 +28,7 @@ const (
 // LKG is the last-known-good system of a machine.
 type LKG struct {
 	Mode   LKGMode                  // LKGParam
+	URL    string                   // LKGURLParam; "" for none
 	Limits map[string]time.Duration // LKGLimitsParam: by the names of LKGLimits
 }
 
@@ -41,6 +43,13 @@ var lkgParams = []Param{{
 		"[last-known-good](last-known-good.md). off: no disk is touched. disk: on, and what runs is what was kept; Ember itself says so where the " +
 		"firmware can not.",
 	set: into(func(c *Config) *LKGMode { return &c.LKG.Mode }, oneOf(LKGOff, LKGOn, LKGDisk)),
+}, {
+	Name: LKGURLParam,
+	Type: "URL that begins with http:// or https://",
+	Doc: "Where the program is that this machine was booted with, `uki.efi`, to be kept. It need not be trusted: what is not what was " +
+		"booted is not taken.",
+	set:    into(func(c *Config) *string { return &c.LKG.URL }, anything),
+	secret: passwords,
 }, {
 	Name: LKGLimitsParam,
 	Type: "list of NAME:TIME, separated by commas; TIME like 90s, 5m or 1h",

@@ -90,6 +90,11 @@ func (a *activation) hear(msg message) {
 	if msg.extend > 0 {
 		a.extend(msg.extend)
 	}
+	if a.m.o.OnExtra != nil {
+		for _, e := range msg.extra {
+			a.m.o.OnExtra(a.unit.Name, e.key, e.value)
+		}
+	}
 }
 
 // start runs the commands up to the one that makes the service active.

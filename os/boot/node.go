@@ -1,0 +1,136 @@
+package boot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"github.com/ember-os/ember/attest/tpm"
+	"github.com/ember-os/ember/attest/vault"
+	"github.com/ember-os/ember/os/attest"
+	"github.com/ember-os/ember/os/cmdline"
+	"github.com/ember-os/ember/os/health"
+	"github.com/ember-os/ember/os/lkg/efiboot"
+	"github.com/ember-os/ember/os/lkg/machine"
+	"github.com/ember-os/ember/os/lkg/state"
+	"github.com/ember-os/ember/os/stage"
+)
+
+// node is the work of a real machine.
+type node struct {
+	config cmdline.Config
+	log    *slog.Logger
+	root   string // of dev and sys
+	vars   efiboot.Variables
+	steps  *attest.Steps
+
+	from      machine.Source
+	slot      state.Slot   // that it runs from, as far as the firmware tells; None if it is none
+	least     attest.Least // of the configuration that is kept
+	kept      bool         // runs with it
+	restarted bool         // another process has done what was before Start
+}
+
+func (n *node) begin(ctx context.Context, p machine.Phase, kept bool, tell func(error)) error {
+	switch {
+	case p == machine.Netboot:
+		return n.steps.Network(ctx)
+	case p == machine.Attest:
+		return n.steps.Attest(ctx, tell)
+	case p == machine.Fetch && kept:
+		return n.openKept(ctx)
+	case p == machine.Fetch:
+		return n.steps.Fetch(ctx, n.least, tell)
+	case p == machine.Apply:
+		return n.steps.Apply(ctx)
+	}
+	return n.commit(ctx)
+}
+
+func (n *node) start() error { return n.steps.Ready() }
+
+func (n *node) watch(ctx context.Context, changed func(healthy bool, why string)) {
+	health.Watch(ctx, health.Options{Config: n.config, Except: []string{Unit}, Log: n.log}, func(r health.Report) {
+		changed(r.Healthy, r.Why())
+	})
+}
+
+func (n *node) probe(ctx context.Context) error { return n.steps.Probe(ctx) }
+
+// openKept takes the configuration of the slot that the machine runs from.
+func (n *node) openKept(ctx context.Context) error {
+	d, err := n.find(ctx)
+	if err != nil {
+		return err
+	}
+	defer n.close(d)
+	if n.slot == state.None { // kexec does not say which
+		if n.slot, err = d.Good(ctx); n.slot == state.None {
+			return errors.Join(errors.New("no slot is good"), err)
+		}
+	}
+	c, err := n.configuration(d, n.slot)
+	if errors.Is(err, fs.ErrNotExist) {
+		n.log.Info("what was kept has no configuration", "slot", n.slot)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer c.file.Close()
+	key, err := unseal(c.Key)
+	if err != nil {
+		return fmt.Errorf("opening the configuration that was kept: %w", err)
+	}
+	return n.steps.Open(attest.Sealed{
+		Manifest: c.Manifest, FileKey: key,
+		Ciphertext: func() (io.ReadCloser, error) { return io.NopCloser(c.ciphertext), nil },
+	}, c.Node)
+}
+
+func unseal(blob []byte) ([]byte, error) {
+	t, err := tpm.Open(tpm.Device)
+	if err != nil {
+		return nil, err
+	}
+	key, err := vault.Unseal(t, blob)
+	return key, errors.Join(err, t.Close())
+}
+
+const maxWhy = 300 // bytes of a reason: init takes no long messages
+
+func (n *node) tell(m machine.Machine, fields []stage.Field) {
+	r := Record{Phase: m.Phase, From: n.from, Kept: m.Kept}
+	for i, f := range fields {
+		if f.Key == "why" {
+			fields[i].Value = short(f.Value)
+			r.Why = f.Value
+		}
+	}
+	n.kept = m.Kept
+	n.warn("others do not know how far the boot is", r.write(Path))
+	n.warn("init does not know how far the boot is", notify(stage.Message, stage.FormatFields(fields...)))
+}
+
+func short(s string) string {
+	if len(s) > maxWhy {
+		s = s[:maxWhy] + "..."
+	}
+	return s
+}
+
+func notify(key, value string) error {
+	_, err := daemon.SdNotify(false, key+"="+value)
+	return err
+}
+
+func (n *node) warn(consequence string, err error) {
+	if err != nil {
+		n.log.Warn(consequence, "err", err)
+	}
+}

@@ -18,11 +18,18 @@ package health
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ember-os/ember/os/cmdline"
+	"github.com/ember-os/ember/os/logline"
+	"github.com/ember-os/ember/os/service"
+	"github.com/ember-os/ember/os/services"
+	"github.com/ember-os/ember/os/stage"
 )
 
 const (
@@ -39,6 +46,9 @@ const (
 	CommandLimit = 30 * time.Second
 	// FlapTime is the time in which a check that fails twice flaps.
 	FlapTime = 10 * time.Minute
+
+	answerLimit = 10 * time.Second // for servers
+	maxShown    = 300              // bytes of a text from outside
 )
 
 // Report is what one look has found.
@@ -54,6 +64,8 @@ type Check struct {
 	Healthy bool
 	Reason  string // what was found, for people: one line without a full stop
 	Failed  int    `json:",omitempty"` // times that it became unhealthy within FlapTime
+
+	output string // of a command
 }
 
 // Flaps says that the check changes its mind.
@@ -87,9 +99,60 @@ type Options struct {
 }
 
 // Look looks once. It takes at most a second more than CommandLimit.
-func Look(ctx context.Context, o Options) Report { panic("in the next commit") }
+func Look(ctx context.Context, o Options) Report {
+	r := newLooker(o).look(ctx)
+	r.Since = stage.Now()
+	return r
+}
 
-// Watch looks until ctx ends, every few seconds while the node is not healthy or has not been so for long, and less
-// often after that. It calls changed, never twice at once, with the first report and with each in which something but
-// Since is different, after it has written it to Path.
-func Watch(ctx context.Context, o Options, changed func(Report)) { panic("in the next commit") }
+// looker looks at a machine.
+type looker struct {
+	Options
+	paths    paths
+	limit    time.Duration // for a command
+	patience time.Duration // for an answer from the network
+}
+
+type paths struct{ services, commands, settings, bootID string }
+
+func newLooker(o Options) *looker {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &looker{o, paths{services.Path, Commands, Config, "/proc/sys/kernel/random/boot_id"}, CommandLimit, answerLimit}
+}
+
+// look makes a report without Since.
+func (l *looker) look(ctx context.Context) Report {
+	statuses, err := service.ReadStatuses(l.paths.services)
+	var up, cluster, tinkerbell Check
+	var commands []Check
+	var looking sync.WaitGroup
+	looking.Go(func() { commands = l.commands(ctx) })
+	looking.Go(func() { cluster = l.cluster(ctx) })
+	looking.Go(func() { tinkerbell = l.tinkerbell(ctx, statuses) })
+	if up = l.services(statuses); err != nil {
+		up = unhealthy(servicesCheck, "%v", err)
+	}
+	looking.Wait()
+	r := Report{Checks: slices.Concat([]Check{up}, commands, []Check{cluster, tinkerbell})}
+	r.Checks = slices.DeleteFunc(r.Checks, func(c Check) bool { return c.Name == "" })
+	r.Healthy = !slices.ContainsFunc(r.Checks, func(c Check) bool { return !c.Healthy })
+	return r
+}
+
+func healthy(name, format string, args ...any) Check {
+	return Check{Name: name, Healthy: true, Reason: fmt.Sprintf(format, args...)}
+}
+
+func unhealthy(name, format string, args ...any) Check {
+	return Check{Name: name, Reason: fmt.Sprintf(format, args...)}
+}
+
+// shown is a text from outside for a reason: one line, not too long.
+func shown(text string) string {
+	if len(text) > maxShown {
+		text = text[:maxShown] + "…"
+	}
+	return logline.Visible(strings.TrimSpace(text))
+}

@@ -47,6 +47,7 @@ type driver struct {
 	events  chan event
 	running sync.WaitGroup
 
+	cause    string        // of what is waited for
 	stopWork func()        // of what begin does; nil if it does nothing
 	overdue  time.Duration // the limit that is over while it goes on; 0 if none is
 	limit    time.Duration
@@ -86,7 +87,7 @@ func (d *driver) run(ctx context.Context, b machine.Boot, before ...machine.Even
 		case <-d.late.C:
 			d.overrun()
 		case <-d.wait.C:
-			d.next(machine.Elapsed, "")
+			d.next(machine.Elapsed, d.cause)
 		case <-ctx.Done():
 			d.next(machine.Stop, "")
 			return
@@ -175,11 +176,13 @@ func (d *driver) do(a machine.Action, why string) {
 		}
 		d.begin(a)
 	case machine.Wait:
+		d.cause = why
 		d.wait.Reset(a.Limit)
 	case machine.Probe:
 		d.spawn(func() { d.probe(a.Limit) })
 	case machine.Reboot, machine.Next, machine.Kexec:
 		if err := d.work.leave(d.ctx, a.Verb, why); err != nil {
+			d.log.Warn("the machine can not stop as it should", "by", a.Verb, "err", err)
 			d.next(machine.Broken, err.Error())
 		}
 	case machine.Report:

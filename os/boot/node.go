@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"strings"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
@@ -102,26 +103,30 @@ func unseal(blob []byte) ([]byte, error) {
 	return key, errors.Join(err, t.Close())
 }
 
-const maxWhy = 300 // bytes of a reason: init takes no long messages
+const maxMessage = 480 // bytes: init takes no long ones
 
 func (n *node) tell(m machine.Machine, fields []stage.Field) {
 	r := Record{Phase: m.Phase, From: n.from, Kept: m.Kept}
+	text := stage.FormatFields(fields...)
 	for i, f := range fields {
-		if f.Key == "why" {
-			fields[i].Value = short(f.Value)
-			r.Why = f.Value
+		if f.Key != "why" {
+			continue
+		}
+		for r.Why = f.Value; len(text) > maxMessage; text = stage.FormatFields(fields...) {
+			fields[i].Value = short(fields[i].Value, len(fields[i].Value)*3/4)
 		}
 	}
 	n.kept = m.Kept
 	n.warn("others do not know how far the boot is", r.write(Path))
-	n.warn("init does not know how far the boot is", notify(stage.Message, stage.FormatFields(fields...)))
+	n.warn("init does not know how far the boot is", notify(stage.Message, text))
 }
 
-func short(s string) string {
-	if len(s) > maxWhy {
-		s = s[:maxWhy] + "..."
+// short is a text of at most so many bytes, and a mark if there were more.
+func short(s string, most int) string {
+	if len(s) <= most {
+		return s
 	}
-	return s
+	return strings.ToValidUTF8(s[:most], "") + "..."
 }
 
 func notify(key, value string) error {

@@ -45,6 +45,7 @@ func TestLKG(t *testing.T) {
 	checkParse(t, []parsing{
 		{"ember.lkg=on", with(func(c *Config) { c.LKG.Mode = LKGOn }), nil},
 		{"ember.lkg=on ember.lkg=disk", with(func(c *Config) { c.LKG.Mode = LKGDisk }), nil},
+		{"ember.lkg_url=http://a.example/uki.efi", with(func(c *Config) { c.LKG.URL = "http://a.example/uki.efi" }), nil},
 		{"ember.lkg=auto", standard, []string{`ember.lkg: "auto" is not one of them; expected off, on or disk; using "off"`}},
 		{"ember.lkg_limits=start:30m,,hold:500ms,start:1h", limits(map[string]time.Duration{"start": time.Hour, "hold": 500 * time.Millisecond}), nil},
 		{"ember.lkg_limits=start:30m,end:1m", standard, []string{`ember.lkg_limits: "end:1m" is not ` + wrong}},

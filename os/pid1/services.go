@@ -26,17 +26,10 @@ import (
 const (
 	runDir     = "/run/ember"
 	logService = "ember-log.service"
-	baseTarget = "ember.target" // what every machine runs
 	attestUnit = "ember-attest.service"
 	bootUnit   = "ember-boot.service" // attests as well, and more
 	readTime   = 20 * time.Second     // for the child that reads the unit files
 )
-
-// targetOf is what a workload starts.
-var targetOf = map[cmdline.Workload]string{
-	cmdline.WorkloadServices:   "multi-user.target",
-	cmdline.WorkloadTinkerbell: "tinkerbell.target",
-}
 
 // stageOf is the stages that services reach.
 var stageOf = map[string]string{
@@ -59,14 +52,14 @@ func (s *system) setClock(context.Context) ([]stage.Field, error) {
 
 // targetsOf is what a machine starts at once and what it starts once the unit first is up; "" for nothing.
 func targetsOf(c cmdline.Config) (now []string, first, later string) {
-	now = []string{baseTarget}
-	workload, works := targetOf[c.EffectiveWorkload()]
+	now = []string{unit.BaseTarget}
+	workload := c.Target()
 	switch {
 	case c.LKG.Mode != cmdline.LKGOff:
 		return append(now, bootUnit), bootUnit, workload
 	case c.Attest.URL != "":
 		return append(now, attestUnit), attestUnit, workload
-	case works:
+	case workload != "":
 		now = append(now, workload)
 	}
 	return now, "", ""
@@ -133,7 +126,7 @@ func (s *system) startWorkload(ctx context.Context, m *service.Manager, first, t
 	if state == service.Failed {
 		return errors.New("the attestation has failed")
 	}
-	units, err := s.readUnits(ctx, []string{baseTarget, target})
+	units, err := s.readUnits(ctx, []string{unit.BaseTarget, target})
 	if err != nil {
 		return err
 	}

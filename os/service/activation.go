@@ -90,10 +90,8 @@ func (a *activation) hear(msg message) {
 	if msg.extend > 0 {
 		a.extend(msg.extend)
 	}
-	if a.m.o.OnExtra != nil {
-		for _, e := range msg.extra {
-			a.m.o.OnExtra(a.unit.Name, e.key, e.value)
-		}
+	if a.m.o.OnExtra != nil && msg.extra.key != "" {
+		a.m.o.OnExtra(a.unit.Name, msg.extra.key, msg.extra.value)
 	}
 }
 

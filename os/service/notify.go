@@ -27,7 +27,7 @@ type message struct {
 	status          string
 	hasStatus       bool
 	extend          time.Duration // EXTEND_TIMEOUT_USEC=; 0 for none
-	extra           []extra       // X_EMBER_...=
+	extra           extra         // the last X_EMBER_...=
 }
 
 // extra is a variable that is not of sd_notify(3).
@@ -53,7 +53,7 @@ func parseMessage(datagram []byte) message {
 			}
 		default:
 			if strings.HasPrefix(key, extraPrefix) {
-				m.extra = append(m.extra, extra{short(key), short(value)})
+				m.extra = extra{short(key), short(value)}
 			}
 		}
 	}

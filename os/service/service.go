@@ -58,8 +58,8 @@ type Options struct {
 	// OnReady is called each time a unit has become active, or a oneshot has ended
 	// well, with its STATUS= text; may be nil.
 	OnReady func(name, status string)
-	// OnExtra is called for each variable in a service's messages that begins with
-	// X_EMBER_, in their order; may be nil.
+	// OnExtra is called for each message of a service with a variable that begins with
+	// X_EMBER_, of which it has one; may be nil.
 	OnExtra func(name, key, value string)
 
 	BackOffMax time.Duration // the longest delay before a restart; 0 for a minute

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -47,7 +48,7 @@ type site struct {
 	policy  string // in YAML
 	binding string // to the connection, with TLS, or by challenge, without
 	attestd *exec.Cmd
-	address string // of attestd itself, on the host
+	address string // of attestd itself, on the host, from its first start on
 	done    chan struct{}
 	wires   wires
 }
@@ -55,7 +56,13 @@ type site struct {
 // newSite makes keys, and the configuration of a server that trusts the TPMs' vendor. It starts nothing.
 func newSite(t testing.TB) *site {
 	t.Helper()
-	s := &site{t: t, lab: startLab(t, lan("boot", "1")), dir: t.TempDir(), policy: anyMachine, binding: bindConnection}
+	return newSiteIn(t, startLab(t, lan("boot", "1")))
+}
+
+// newSiteIn is newSite in a lab with a network "boot".
+func newSiteIn(t testing.TB, l *lab.Lab) *site {
+	t.Helper()
+	s := &site{t: t, lab: l, dir: t.TempDir(), policy: anyMachine, binding: bindConnection}
 	cert, key := s.lab.Certificate()
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {
@@ -170,7 +177,7 @@ func (s *site) seal(files ...sealedFile) {
 func (s *site) configure() {
 	s.t.Helper()
 	text := `
-listen: 127.0.0.1:0
+listen: LISTEN
 data: data
 audit: audit.log
 binding: BINDING
@@ -184,7 +191,7 @@ policies: [POLICY]
 		cert, key := s.lab.Certificate()
 		text += "tls: {certificate: " + cert + ", key: " + key + "}\n"
 	}
-	s.write(configuration, strings.NewReplacer("BINDING", s.binding, "POLICY", s.policy, "SIGNER", s.key, "PRIVATE", private).Replace(text))
+	s.write(configuration, strings.NewReplacer("LISTEN", cmp.Or(s.address, "127.0.0.1:0"), "BINDING", s.binding, "POLICY", s.policy, "SIGNER", s.key, "PRIVATE", private).Replace(text))
 }
 
 var serving = regexp.MustCompile(`msg=serving address=([0-9.:]+)`)

@@ -19,11 +19,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	"time"
 
+	"github.com/google/go-tpm/tpm2/transport"
+
+	"github.com/ember-os/ember/attest/tpm"
 	"github.com/ember-os/ember/os/attest"
+	"github.com/ember-os/ember/os/booted"
 	"github.com/ember-os/ember/os/cli"
 	"github.com/ember-os/ember/os/cmdline"
 	"github.com/ember-os/ember/os/lkg/efiboot"
@@ -66,7 +69,11 @@ func run(ctx context.Context, args []string) error {
 		root:   "/",
 		vars:   efiboot.Variables{Dir: efiboot.Dir},
 		steps:  steps,
+
+		tpm:      func() (transport.TPMCloser, error) { return tpm.Open(tpm.Device) },
+		measured: booted.Read,
 	}
+	n.partition = n.mount
 	before, err := n.before(ctx)
 	if err != nil {
 		return errors.Join(err, steps.Close())
@@ -111,6 +118,3 @@ func limits(given map[string]time.Duration) machine.Limits {
 	}
 	return l
 }
-
-// jitter is by chance.
-func jitter() float64 { return rand.Float64() }

@@ -32,55 +32,55 @@ func (n *node) commit(ctx context.Context) error {
 	}
 	defer n.close(d)
 	c := slot.Candidate{Success: time.Now()}
-	if c.Resets, c.TPM, err = resetCount(); err != nil {
+	if c.Resets, c.TPM, err = n.resetCount(); err != nil {
 		return err
 	}
-	good, raise, err := n.keep(ctx, d, &c)
-	if err != nil {
-		return errors.Join(err, d.Success(c))
+	good := state.None
+	err = n.withTPM(func(t transport.TPM) (err error) {
+		good, err = n.keep(ctx, d, &c, t)
+		return err
+	})
+	if noTPM(err) {
+		err = program.ErrUnmeasured
 	}
-	if raise {
-		if err := raiseCounter(); err != nil {
-			return err
+	if good == state.None { // nothing was kept, and what was before is as it was
+		if ctx.Err() == nil {
+			err = errors.Join(err, d.Success(c))
 		}
+		return err
 	}
-	err = n.entries(d, good)
-	if errors.Is(err, efiboot.ErrNoVariables) {
-		err = nil
+	if failed := n.entries(d, good); !errors.Is(failed, efiboot.ErrNoVariables) {
+		err = errors.Join(err, failed)
 	}
 	return err
 }
 
-// keep fills the candidate and commits it. raise says that what was kept before must not be opened any more.
-func (n *node) keep(ctx context.Context, d *disk, c *slot.Candidate) (good state.Slot, raise bool, err error) {
-	t, err := tpm.Open(tpm.Device)
-	if errors.Is(err, tpm.ErrNone) || errors.Is(err, tpm.ErrVersion12) {
-		return state.None, false, program.ErrUnmeasured
-	}
+// keep fills the candidate and commits it.
+func (n *node) keep(ctx context.Context, d *disk, c *slot.Candidate, t transport.TPM) (good state.Slot, err error) {
+	b, err := n.measured(t)
 	if err != nil {
-		return state.None, false, err
-	}
-	defer t.Close()
-	b, err := booted.Read(t)
-	if err != nil {
-		return state.None, false, err
+		return state.None, err
 	}
 	p, err := n.program(ctx, d, b)
 	if err != nil {
-		return state.None, false, err
+		return state.None, err
 	}
 	defer p.Close()
 	c.Content.System, c.System = p.Image, p.Open
-	if raise, err = n.addConfig(ctx, d, c, t, b); err != nil {
-		return state.None, false, err
+	raise, err := n.addConfig(ctx, d, c, t, b)
+	if err != nil {
+		return state.None, err
 	}
 	res, err := d.Commit(ctx, *c)
 	if err != nil {
-		return state.None, false, err
+		return state.None, err
 	}
 	n.warn("last-known-good", res.Warning)
 	n.log.Info("last-known-good is kept", "slot", res.Good, "written", res.Written, "overlay", c.Overlay)
-	return res.Good, raise, nil
+	if raise {
+		_, err = vault.Raise(t)
+	}
+	return res.Good, err
 }
 
 // program gets the program that was booted: from a slot, if it is there, else from where the boot server has it.
@@ -121,7 +121,8 @@ func readProgram(ctx context.Context, d *disk, s state.Slot, b booted.Boot) (*pr
 	return program.Read(ctx, io.NewSectionReader(f, 0, size), b)
 }
 
-// addConfig adds the configuration to a candidate, if there is one.
+// addConfig adds the configuration to a candidate, if there is one. raise says that what was kept before is not to be
+// opened any more.
 func (n *node) addConfig(ctx context.Context, d *disk, c *slot.Candidate, t transport.TPM, b booted.Boot) (raise bool, err error) {
 	st := n.steps.State()
 	c.Overlay = st.Overlay
@@ -238,13 +239,4 @@ func (n *node) entries(d *disk, good state.Slot) error {
 		}
 	}
 	return n.vars.Update(d.partition.Partition, n.from == machine.Network, list...)
-}
-
-func raiseCounter() error {
-	t, err := tpm.Open(tpm.Device)
-	if err != nil {
-		return err
-	}
-	_, err = vault.Raise(t)
-	return errors.Join(err, t.Close())
 }

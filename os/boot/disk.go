@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/google/go-tpm/tpm2/transport"
 
 	"github.com/ember-os/ember/attest/overlay/manifest"
 	"github.com/ember-os/ember/attest/tpm"
@@ -36,12 +39,12 @@ var titles = map[state.Slot]string{state.A: "Ember A", state.B: "Ember B"}
 type disk struct {
 	*slot.Store
 	partition esp.Partition
-	root      *os.Root
-	files     slot.Dir
+	files     slot.FS
+	close     func() error
 }
 
-// open mounts the partition.
-func (n *node) open() (*disk, error) {
+// mount finds the partition and mounts it.
+func (n *node) mount() (*disk, error) {
 	b, err := n.vars.Current()
 	if err != nil && !errors.Is(err, efiboot.ErrNoVariables) {
 		n.log.Warn("the firmware does not say how it has booted", "err", err)
@@ -53,20 +56,27 @@ func (n *node) open() (*disk, error) {
 	if err := esp.Mount(n.root, p, mountPoint); err != nil {
 		return nil, err
 	}
-	d := &disk{partition: p}
-	if d.root, err = os.OpenRoot(mountPoint); err != nil {
+	root, err := os.OpenRoot(mountPoint)
+	if err != nil {
 		return nil, errors.Join(err, esp.Unmount(mountPoint))
 	}
-	d.files = slot.Dir{Root: d.root}
+	return &disk{partition: p, files: slot.Dir{Root: root}, close: func() error {
+		return errors.Join(root.Close(), esp.Unmount(mountPoint))
+	}}, nil
+}
+
+// open opens the slots on the partition.
+func (n *node) open() (*disk, error) {
+	d, err := n.partition()
+	if err != nil {
+		return nil, err
+	}
 	hint := map[string]state.Slot{titles[state.A]: state.A, titles[state.B]: state.B}[n.vars.Preferred(titles[state.A], titles[state.B])]
 	if d.Store, err = slot.Open(d.files, slot.DefaultPaths[runtime.GOARCH], hint); err != nil {
-		return nil, errors.Join(err, d.Close())
+		return nil, errors.Join(err, d.close())
 	}
 	return d, nil
 }
-
-// Close has the disk keep everything, and unmounts it.
-func (d *disk) Close() error { return errors.Join(d.root.Close(), esp.Unmount(mountPoint)) }
 
 // booted is the slot that the machine runs from, as systemd-stub tells; None if it is none.
 func (d *disk) booted(b efiboot.Boot) state.Slot {
@@ -83,11 +93,11 @@ func (d *disk) booted(b efiboot.Boot) state.Slot {
 
 // examine finds out how this boot began.
 func (n *node) examine(ctx context.Context) machine.Boot {
-	b := machine.Boot{From: machine.Network, Jitter: jitter(), Limits: limits(n.config.LKG.Limits)}
+	b := machine.Boot{From: machine.Network, Jitter: rand.Float64(), Limits: limits(n.config.LKG.Limits)}
 	if n.config.LKG.Mode == cmdline.LKGDisk {
 		b.From = machine.Disk
 	}
-	resets, has, err := resetCount()
+	resets, has, err := n.resetCount()
 	n.warn("boots are counted without the TPM", err)
 	d, err := n.find(ctx)
 	if err != nil {
@@ -129,20 +139,30 @@ func (n *node) find(ctx context.Context) (*disk, error) {
 }
 
 func (n *node) close(d *disk) {
-	n.warn("the EFI system partition stays in use", d.Close())
+	n.warn("the EFI system partition stays in use", d.close())
 }
 
+// withTPM does something with the TPM. The error is a tpm.ErrNone or tpm.ErrVersion12 if there is none.
+func (n *node) withTPM(do func(transport.TPM) error) error {
+	t, err := n.tpm()
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(t), t.Close())
+}
+
+func noTPM(err error) bool { return errors.Is(err, tpm.ErrNone) || errors.Is(err, tpm.ErrVersion12) }
+
 // resetCount is the TPM's, if there is one.
-func resetCount() (resets uint32, has bool, err error) {
-	t, err := tpm.Open(tpm.Device)
-	if errors.Is(err, tpm.ErrNone) || errors.Is(err, tpm.ErrVersion12) {
+func (n *node) resetCount() (resets uint32, has bool, err error) {
+	err = n.withTPM(func(t transport.TPM) (err error) {
+		resets, err = tpm.Resets(t)
+		return err
+	})
+	if noTPM(err) {
 		return 0, false, nil
 	}
-	if err != nil {
-		return 0, false, err
-	}
-	resets, err = tpm.Resets(t)
-	return resets, err == nil, errors.Join(err, t.Close())
+	return resets, err == nil, err
 }
 
 // configuration is that of a slot, opened.

@@ -10,10 +10,11 @@ import (
 	"strings"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/google/go-tpm/tpm2/transport"
 
-	"github.com/ember-os/ember/attest/tpm"
 	"github.com/ember-os/ember/attest/vault"
 	"github.com/ember-os/ember/os/attest"
+	"github.com/ember-os/ember/os/booted"
 	"github.com/ember-os/ember/os/cmdline"
 	"github.com/ember-os/ember/os/health"
 	"github.com/ember-os/ember/os/lkg/efiboot"
@@ -29,6 +30,10 @@ type node struct {
 	root   string // of dev and sys
 	vars   efiboot.Variables
 	steps  *attest.Steps
+
+	partition func() (*disk, error) // mounts it
+	tpm       func() (transport.TPMCloser, error)
+	measured  func(transport.TPM) (booted.Boot, error)
 
 	from      machine.Source
 	slot      state.Slot   // that it runs from, as far as the firmware tells; None if it is none
@@ -84,7 +89,11 @@ func (n *node) openKept(ctx context.Context) error {
 		return err
 	}
 	defer c.file.Close()
-	key, err := unseal(c.Key)
+	var key []byte
+	err = n.withTPM(func(t transport.TPM) (err error) {
+		key, err = vault.Unseal(t, c.Key)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("opening the configuration that was kept: %w", err)
 	}
@@ -92,15 +101,6 @@ func (n *node) openKept(ctx context.Context) error {
 		Manifest: c.Manifest, FileKey: key,
 		Ciphertext: func() (io.ReadCloser, error) { return io.NopCloser(c.ciphertext), nil },
 	}, c.Node)
-}
-
-func unseal(blob []byte) ([]byte, error) {
-	t, err := tpm.Open(tpm.Device)
-	if err != nil {
-		return nil, err
-	}
-	key, err := vault.Unseal(t, blob)
-	return key, errors.Join(err, t.Close())
 }
 
 const maxMessage = 480 // bytes: init takes no long ones

@@ -1,0 +1,240 @@
+package os_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/ember-os/ember/os/lkg/machine"
+	"github.com/ember-os/ember/os/stage"
+	"github.com/ember-os/ember/os/vm"
+	"github.com/ember-os/ember/os/vm/disk"
+	"github.com/ember-os/ember/os/vm/vmtest"
+	"github.com/ember-os/ember/tools/toolroot"
+	"github.com/ember-os/ember/tools/uki"
+)
+
+// Where the slots of a machine are, and the limits that its boots have: what must go wrong does so soon, and what
+// must go right has time on a slow host.
+const (
+	slotA     = "EFI/BOOT/BOOTX64.EFI"
+	slotB     = "EFI/EMBERB/BOOT.EFI"
+	lkgState  = "EFI/EMBER/STATE"
+	lkgLimits = "attest:25s,disk:25s,start:60s,hold:1s,wait:1s,longest:2s,probe:2s"
+	espFree   = 160 << 20
+)
+
+// rackMachine is a machine that boots from the network, by HTTP, and has a disk with an empty EFI system partition.
+type rackMachine struct {
+	*site
+	t      *testing.T
+	config vm.Config
+	image  string                 // of its disk
+	system atomic.Pointer[[]byte] // that the boot server has; nil for none
+}
+
+func newRackMachine(t *testing.T) *rackMachine {
+	t.Helper()
+	r := &rackMachine{t: t, image: filepath.Join(t.TempDir(), "disk")}
+	n := lan("boot", "1")
+	n.DHCP += "\n" + httpDHCP
+	r.site = newSiteIn(t, startLab(t, n))
+	if err := disk.Make(t.Context(), r.root(), r.image, nil, espFree); err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		system := r.system.Load()
+		if system == nil {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		w.Header().Set("Content-Length", fmt.Sprint(len(*system)))
+		if req.Method != http.MethodHead {
+			w.Write(*system)
+		}
+	})}
+	go server.Serve(r.lab.Listen("tcp", bootServer+":80"))
+	t.Cleanup(func() { server.Close() })
+
+	r.config = firmware(t)
+	r.config.UEFI, r.config.TPM, r.config.CA, r.config.MemoryMiB = true, vm.CRB, r.vendor, 1024
+	r.config.Dir = t.TempDir()
+	r.config.Disks = []vm.Disk{{Path: r.image}}
+	return r
+}
+
+func (r *rackMachine) root() toolroot.Root {
+	return toolroot.Root{Marker: vmtest.File(r.t, "TEST_ROOT")}
+}
+
+// publish has the boot server serve a variant of the system. Its console says which one it is.
+func (r *rackMachine) publish(variant string, words ...string) {
+	r.t.Helper()
+	boot, err := toolroot.Root{Marker: vmtest.File(r.t, "BOOT_ROOT")}.Dir()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	read := func(path string) []byte {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		return b
+	}
+	line := append([]string{
+		"console=ttyS0 no_timer_check retain_initrd", "variant=" + variant, shellAndSite,
+		"ember.attest_pin=" + r.pin.String(), "ember.overlay_key=" + r.key,
+		"ember.lkg=on ember.lkg_url=http://" + bootServer + "/" + ukiName, "ember.lkg_limits=" + lkgLimits,
+	}, words...)
+	image, err := uki.Build(read(filepath.Join(boot, "usr/lib/systemd/boot/efi/linuxx64.efi.stub")), uki.Content{
+		Kernel: read(vmtest.File(r.t, "KERNEL")), Initrd: read(vmtest.File(r.t, "INITRD")),
+		Cmdline: strings.Join(line, " "), OSRelease: []byte("ID=ember\n"), Release: "0",
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.system.Store(&image)
+}
+
+// boot starts the machine; its firmware tries the network first, if it is told to.
+func (r *rackMachine) boot(netboot bool) *vmtest.Machine {
+	r.t.Helper()
+	c := r.config
+	card := card(r.lab, "boot", "01")
+	if netboot {
+		card.Boot = vm.HTTPBoot
+	}
+	c.NICs = []vm.NIC{card}
+	return vmtest.Start(r.t, c)
+}
+
+// file is one of the partition, nil if it is not there.
+func (r *rackMachine) file(name string) []byte {
+	r.t.Helper()
+	cmd, err := r.root().Command(r.t.Context(), toolroot.Options{
+		Binds: []toolroot.Bind{{Src: r.image, Dst: "/disk"}}, NoNet: true,
+	}, "mtype", "-i", "/disk@@1M", "::"+name)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	b, err := cmd.Output()
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// runs waits for the kernel to say which variant it is.
+func runs(m *vmtest.Machine, variant string) {
+	m.Line(func(line string) bool {
+		return strings.Contains(line, "Command line: ") && strings.Contains(line, " variant="+variant+" ")
+	})
+}
+
+// reach waits for a phase of the boot.
+func reach(m *vmtest.Machine, p machine.Phase) stage.Line {
+	line, _ := stage.Parse(m.Line(func(line string) bool {
+		l, ok := stage.Parse(line)
+		return ok && l.Name == stage.Boot && l.Get("phase") == string(p)
+	}))
+	return line
+}
+
+// must checks fields of a line.
+func must(t *testing.T, line stage.Line, fields ...string) {
+	t.Helper()
+	for _, f := range fields {
+		key, want, _ := strings.Cut(f, "=")
+		if got := line.Get(key); got != want {
+			t.Errorf("%s is %q, want %q: %v", key, got, want, line)
+		}
+	}
+}
+
+// reboots waits for the machine to reboot by itself.
+func reboots(t *testing.T, m *vmtest.Machine) {
+	t.Helper()
+	if end := m.End(); end.Reason != vm.Reboot {
+		t.Fatalf("the machine has ended by %+v", end)
+	}
+}
+
+// configured is an overlay whose service says on the console which one it is.
+func configured(name string) []sealedFile {
+	return []sealedFile{
+		{path: "etc/systemd/system/say.service", mode: 0o644,
+			text: "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=echo configured by " + name + "\nStandardOutput=journal+console\n"},
+		{path: "etc/systemd/system/multi-user.target.wants/say.service", target: "../say.service"},
+	}
+}
+
+// ill is an overlay whose service fails.
+func ill(name string) []sealedFile {
+	return append(configured(name),
+		sealedFile{path: "etc/systemd/system/ill.service", mode: 0o644, text: "[Service]\nExecStart=false\n"},
+		sealedFile{path: "etc/systemd/system/multi-user.target.wants/ill.service", target: "../ill.service"})
+}
+
+// keeps boots from the network until everything is kept.
+func (r *rackMachine) keeps(variant, configuration string) {
+	r.t.Helper()
+	m := r.boot(true)
+	runs(m, variant)
+	must(r.t, reach(m, machine.Netboot), "from=network")
+	says(m, "configured by "+configuration)
+	must(r.t, reach(m, machine.Kept), "from=network", "why=")
+	m.Close()
+}
+
+// TestLKG has the whole rack lose its power, and its servers.
+func TestLKG(t *testing.T) {
+	t.Parallel()
+	r := newRackMachine(t)
+	r.seal(configured("one")...)
+	r.start()
+	r.publish("first")
+	r.keeps("first", "one")
+	if !bytes.Equal(r.file(slotA), *r.system.Load()) {
+		t.Error("slot A is not what was booted")
+	}
+
+	r.stop()
+	r.system.Store(nil)
+	m := r.boot(false)
+	runs(m, "first")
+	must(t, reach(m, machine.Netboot), "from=disk")
+	line := reach(m, machine.Fetch)
+	must(t, line, "from=disk", "overlay=kept")
+	if !strings.Contains(line.Get("why"), noAnswer) {
+		t.Errorf("it says %v", line)
+	}
+	says(m, "configured by one")
+	must(t, reach(m, machine.Kept), "from=disk", "overlay=kept", "why=")
+	if got := ask(t, m, "cat /sys/class/tpm/tpm0/pcr-sha256/11 | cut -c 1-8; ls /var/lib/ember | grep -c sealed"); got != "0" {
+		t.Errorf("%q copies of the configuration are left", got)
+	}
+
+	// The servers are back, with something newer: the machine goes for it by itself.
+	r.seal(configured("two")...)
+	r.serve()
+	r.publish("second")
+	must(t, reach(m, machine.Waiting), "overlay=kept", "why=the server answers")
+	reboots(t, m)
+	good := sha256.Sum256(r.file(slotA))
+	r.keeps("second", "two")
+	if !bytes.Equal(r.file(slotB), *r.system.Load()) {
+		t.Error("slot B is not what was booted")
+	}
+	if sha256.Sum256(r.file(slotA)) != good {
+		t.Error("slot A has changed")
+	}
+	m = r.boot(false)
+	runs(m, "second")
+	m.Close()
+}

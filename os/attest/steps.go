@@ -59,10 +59,11 @@ func (s *Steps) State() State { return s.state }
 
 // Network waits for the network.
 func (s *Steps) Network(ctx context.Context) error {
-	if err := s.network(ctx); err != nil {
-		return err
+	err := s.network(ctx)
+	if err == nil && ctx.Err() != nil {
+		err = errors.New("there is no network")
 	}
-	return ctx.Err()
+	return err
 }
 
 // TPM has the TPM ready, and tells whether there is one.

@@ -88,6 +88,7 @@ func (n *node) before(ctx context.Context) ([]machine.Event, error) {
 	if err != nil {
 		return nil, err
 	}
+	n.again = r.Phase != ""
 	early := []machine.Event{machine.Done, machine.Done, machine.Done}
 	if r.Kept {
 		early = []machine.Event{machine.Late, machine.Done}
@@ -96,7 +97,6 @@ func (n *node) before(ctx context.Context) ([]machine.Event, error) {
 	case attest.Committing:
 		return append(early, machine.Broken), nil
 	case attest.Applied, attest.Capped, attest.NoTPM:
-		n.restarted = true
 		if err := n.steps.Cap(ctx); err != nil {
 			return append(early, machine.Broken), nil
 		}

@@ -109,16 +109,15 @@ func (n *node) examine(ctx context.Context) machine.Boot {
 	if err := d.Err(); err != nil {
 		n.log.Warn("last-known-good", "err", err)
 	}
-	current, _ := n.vars.Current()
+	current, err := n.vars.Current()
 	if n.slot = d.booted(current); n.slot != state.None {
 		b.From = machine.Disk
 	}
-	if !has {
+	if r := d.Record(); !n.again && !(has && r.TPM && resets >= r.Resets) {
 		n.warn("this boot is not counted", d.Attempt())
 	}
 	b.Failures = d.Record().Failures(resets, has)
 	if b.From == machine.Network && (d.Record().Good != state.None || d.Err() != nil) {
-		_, err := n.vars.Current()
 		b.Means = machine.Means{Next: err == nil && !n.vars.Pending(), Kexec: true}
 	}
 	n.least = n.oldest(d)

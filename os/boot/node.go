@@ -35,11 +35,11 @@ type node struct {
 	tpm       func() (transport.TPMCloser, error)
 	measured  func(transport.TPM) (booted.Boot, error)
 
-	from      machine.Source
-	slot      state.Slot   // that it runs from, as far as the firmware tells; None if it is none
-	least     attest.Least // of the configuration that is kept
-	kept      bool         // runs with it
-	restarted bool         // another process has done what was before Start
+	from  machine.Source
+	slot  state.Slot   // that it runs from, as far as the firmware tells; None if it is none
+	least attest.Least // of the configuration that is kept
+	kept  bool         // runs with it
+	again bool         // another process of this program was there before
 }
 
 func (n *node) begin(ctx context.Context, p machine.Phase, kept bool, tell func(error)) error {

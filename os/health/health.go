@@ -113,13 +113,13 @@ type looker struct {
 	patience time.Duration // for an answer from the network
 }
 
-type paths struct{ services, commands, settings, bootID string }
+type paths struct{ services, commands, settings, bootID, report string }
 
 func newLooker(o Options) *looker {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &looker{o, paths{services.Path, Commands, Config, "/proc/sys/kernel/random/boot_id"}, CommandLimit, answerLimit}
+	return &looker{o, paths{services.Path, Commands, Config, "/proc/sys/kernel/random/boot_id", Path}, CommandLimit, answerLimit}
 }
 
 // look makes a report without Since.

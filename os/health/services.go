@@ -41,7 +41,7 @@ func (l *looker) services(statuses []service.Status) Check {
 		wrong = append(wrong, target+" is not known yet")
 	}
 	if wrong == nil {
-		return healthy(servicesCheck, "%d services are up", up)
+		return healthy(servicesCheck, "none of %d is down", up)
 	}
 	if more := len(wrong) - most; more > 0 {
 		wrong = append(wrong[:most], fmt.Sprintf("%d more", more))

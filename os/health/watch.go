@@ -24,8 +24,9 @@ const (
 // Watch looks until ctx ends, every few seconds while the node is not healthy or has not been so for long, and less
 // often after that. It calls changed, never twice at once, with the first report and with each in which something but
 // Since is different, after it has written it to Path.
-func Watch(ctx context.Context, o Options, changed func(Report)) {
-	l := newLooker(o)
+func Watch(ctx context.Context, o Options, changed func(Report)) { newLooker(o).watch(ctx, changed) }
+
+func (l *looker) watch(ctx context.Context, changed func(Report)) {
 	var h history
 	for {
 		r := l.look(ctx)
@@ -37,7 +38,7 @@ func Watch(ctx context.Context, o Options, changed func(Report)) {
 			l.Log.Info(line)
 		}
 		if news {
-			if err := write(Path, r); err != nil {
+			if err := write(l.paths.report, r); err != nil {
 				l.Log.Warn("nobody can see how healthy the node is", "err", err)
 			}
 			changed(r)

@@ -19,6 +19,7 @@ import (
 	"slices"
 
 	"go.yaml.in/yaml/v4"
+	"golang.org/x/sys/unix"
 )
 
 // longest is more than any kubeconfig and what it refers to has, in bytes.
@@ -156,11 +157,16 @@ func find[T any](what string, list []named[T], name string, value func(named[T])
 }
 
 func read(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO would keep us waiting
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a file", path)
+	}
 	text, err := io.ReadAll(io.LimitReader(f, longest+1))
 	if err != nil {
 		return nil, err

@@ -7,14 +7,18 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
+	"github.com/ember-os/ember/os/lkg/esp"
 	"github.com/ember-os/ember/os/lkg/machine"
+	"github.com/ember-os/ember/os/lkg/program"
 	"github.com/ember-os/ember/os/stage"
 	"github.com/ember-os/ember/os/vm"
 	"github.com/ember-os/ember/os/vm/disk"
+	"github.com/ember-os/ember/os/vm/ovmf"
 	"github.com/ember-os/ember/os/vm/vmtest"
 	"github.com/ember-os/ember/tools/toolroot"
 	"github.com/ember-os/ember/tools/uki"
@@ -28,6 +32,8 @@ const (
 	lkgState  = "EFI/EMBER/STATE"
 	lkgLimits = "attest:25s,disk:25s,start:60s,hold:1s,wait:1s,longest:2s,probe:2s"
 	espFree   = 160 << 20
+
+	firmwareVars = "ovmf-vars.fd" // in a machine's directory
 )
 
 // rackMachine is a machine that boots from the network, by HTTP, and has a disk with an empty EFI system partition.
@@ -234,7 +240,188 @@ func TestLKG(t *testing.T) {
 	if sha256.Sum256(r.file(slotA)) != good {
 		t.Error("slot A has changed")
 	}
+
+	// A firmware that has forgotten all entries boots what is at the default path, which was good before.
+	if err := os.Remove(filepath.Join(r.config.Dir, firmwareVars)); err != nil {
+		t.Fatal(err)
+	}
 	m = r.boot(false)
-	runs(m, "second")
+	runs(m, "first")
+	must(t, reach(m, machine.Netboot), "from=disk")
+	says(m, "configured by two")
+}
+
+// TestLKGBad has a machine go round with configurations that are bad, be refused, and come to rest with a good one.
+func TestLKGBad(t *testing.T) {
+	t.Parallel()
+	r := newRackMachine(t)
+	r.seal(configured("one")...)
+	r.start()
+	r.publish("first")
+	r.keeps("first", "one")
+	before := r.file(slotA)
+
+	r.seal(ill("two")...)
+	for attempt := 1; attempt <= 3; attempt++ {
+		m := r.boot(true)
+		line := reach(m, machine.Netboot)
+		if got := line.Get("attempt"); attempt > 1 && got != fmt.Sprint(attempt) {
+			t.Errorf("attempt %d says %v", attempt, line)
+		}
+		says(m, "configured by two")
+		line = reach(m, machine.Waiting)
+		if !strings.Contains(line.Get("why"), "ill.service") {
+			t.Errorf("attempt %d says %v", attempt, line)
+		}
+		reboots(t, m)
+	}
+	if !bytes.Equal(r.file(slotA), before) || r.file(slotB) != nil {
+		t.Error("the good slot has changed, or another one was written")
+	}
+
+	// A system from the disk is refused, too, and takes nothing that was kept.
+	r.policy = "{name: other, tiers: [attested], pcrs: {7: " + strings.Repeat("a", 64) + "}, overlay: " + rack + "}"
+	r.configure()
+	m := r.boot(false)
+	must(t, reach(m, machine.Netboot), "from=disk", "attempt=4")
+	m.Line(func(line string) bool {
+		l, _ := stage.Parse(line)
+		if l.Get("overlay") == "kept" || strings.Contains(line, "configured by") {
+			t.Fatalf("it takes what was kept: %s", line)
+		}
+		return l.Get("phase") == string(machine.Waiting) && strings.Contains(l.Get("why"), refuses)
+	})
+	reboots(t, m)
+
+	r.policy = anyMachine
+	r.configure()
+	r.seal(configured("three")...)
+	r.keeps("first", "three")
+	if !bytes.Equal(r.file(slotB), before) || !bytes.Equal(r.file(slotA), before) {
+		t.Error("one of the slots is not what was booted")
+	}
+}
+
+// TestLKGBootNext has a machine fall back: by BootNext, and where the firmware ignores that, by kexec.
+func TestLKGBootNext(t *testing.T) {
+	t.Parallel()
+	r := newRackMachine(t)
+	r.seal(configured("one")...)
+	r.start()
+	r.publish("first")
+
+	// The boot server goes away while the machine wants to keep what it has served.
+	m := r.boot(true)
+	reach(m, machine.Start)
+	served := r.system.Swap(nil)
+	line := reach(m, machine.Kept)
+	if !strings.Contains(line.Get("why"), "503") || r.file(slotA) != nil {
+		t.Errorf("it says %v", line)
+	}
 	m.Close()
+	r.system.Store(served)
+	r.keeps("first", "one")
+
+	r.stop()
+	m = r.boot(true)
+	must(t, reach(m, machine.Netboot), "from=network")
+	if line := reach(m, machine.Leaving); !strings.Contains(line.Get("why"), noAnswer) {
+		t.Errorf("it says %v", line)
+	}
+	reboots(t, m)
+	forgetful := r.variables()
+	m = r.boot(true)
+	must(t, reach(m, machine.Netboot), "from=disk")
+	must(t, reach(m, machine.Fetch), "overlay=kept")
+	says(m, "configured by one")
+	m.Close()
+
+	r.setVariables(slices.DeleteFunc(forgetful, func(v ovmf.Variable) bool { return v.Name == "BootNext" }))
+	m = r.boot(true)
+	must(t, reach(m, machine.Netboot), "from=network")
+	reach(m, machine.Leaving)
+	runs(m, "first")
+	must(t, reach(m, machine.Netboot), "from=disk")
+	must(t, reach(m, machine.Fetch), "overlay=kept")
+	says(m, "configured by one")
+}
+
+// variables are those of the firmware.
+func (r *rackMachine) variables() []ovmf.Variable {
+	r.t.Helper()
+	image, err := os.ReadFile(filepath.Join(r.config.Dir, firmwareVars))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	variables, err := ovmf.Read(image)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return variables
+}
+
+func (r *rackMachine) setVariables(variables []ovmf.Variable) {
+	r.t.Helper()
+	path := filepath.Join(r.config.Dir, firmwareVars)
+	image, err := os.ReadFile(path)
+	if err == nil {
+		image, err = ovmf.Write(image, variables)
+	}
+	if err == nil {
+		err = os.WriteFile(path, image, 0o600)
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// TestLKGWithout has machines that can keep nothing, say why, and do their work.
+func TestLKGWithout(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		disk func(t *testing.T, path string) *vm.Disk // nil for none
+		why  string
+	}{
+		{"NoDisk", nil, esp.ErrNone.Error()},
+		{"BIOS", func(t *testing.T, path string) *vm.Disk { return &vm.Disk{Path: path} }, program.ErrUnmeasured.Error()},
+		{"ReadOnly", func(t *testing.T, path string) *vm.Disk { return &vm.Disk{Path: path, ReadOnly: true} }, esp.ErrReadOnly.Error()},
+		{"NoFAT", func(t *testing.T, path string) *vm.Disk {
+			f, err := os.OpenFile(path, os.O_WRONLY, 0)
+			if err == nil {
+				_, err = f.WriteAt(make([]byte, 4096), 1<<20)
+				f.Close()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			return &vm.Disk{Path: path}
+		}, esp.ErrNoFAT.Error()},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			c := config(t)
+			c.Append = "ember.debug=shell ember.lkg=on ember.lkg_limits=hold:1s"
+			c.Net = vm.UserNet
+			var before []byte
+			path := filepath.Join(t.TempDir(), "disk")
+			if test.disk != nil {
+				if err := disk.Make(t.Context(), c.Root, path, nil, 0); err != nil {
+					t.Fatal(err)
+				}
+				c.Disks = []vm.Disk{*test.disk(t, path)}
+				before, _ = os.ReadFile(path)
+			}
+			m := vmtest.Start(t, c)
+			line := reach(m, machine.Kept)
+			if !strings.Contains(line.Get("why"), test.why) {
+				t.Errorf("it says %v, want %q", line, test.why)
+			}
+			if got := ask(t, m, "ember services | grep -c multi-user.target"); got != "1" {
+				t.Errorf("the workload has %s targets", got)
+			}
+			if after, _ := os.ReadFile(path); test.name != "BIOS" && !bytes.Equal(before, after) {
+				t.Error("the disk was written")
+			}
+		})
+	}
 }

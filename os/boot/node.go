@@ -7,11 +7,13 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"strings"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/google/go-tpm/tpm2/transport"
 
+	"github.com/ember-os/ember/attest/overlay/manifest"
 	"github.com/ember-os/ember/attest/vault"
 	"github.com/ember-os/ember/os/attest"
 	"github.com/ember-os/ember/os/booted"
@@ -23,13 +25,29 @@ import (
 	"github.com/ember-os/ember/os/stage"
 )
 
+// steps is *attest.Steps.
+type steps interface {
+	State() attest.State
+	Network(ctx context.Context) error
+	Attest(ctx context.Context, tell func(error)) error
+	Fetch(ctx context.Context, least attest.Least, tell func(error)) error
+	Open(kept attest.Sealed, node string) error
+	Apply(ctx context.Context) error
+	Cap(ctx context.Context) error
+	Ready() error
+	Sealed() *attest.Sealed
+	Keys() ([]manifest.Key, error)
+	Others() *http.Client
+	Probe(ctx context.Context) error
+}
+
 // node is the work of a real machine.
 type node struct {
 	config cmdline.Config
 	log    *slog.Logger
 	root   string // of dev and sys
 	vars   efiboot.Variables
-	steps  *attest.Steps
+	steps  steps
 
 	partition func() (*disk, error) // mounts it
 	tpm       func() (transport.TPMCloser, error)

@@ -74,35 +74,33 @@ func run(ctx context.Context, args []string) error {
 		measured: booted.Read,
 	}
 	n.partition = n.mount
-	before, err := n.before(ctx)
+	r, err := ReadRecord(Path)
 	if err != nil {
 		return errors.Join(err, steps.Close())
 	}
+	before := n.before(ctx, r)
 	newDriver(n, n.log).run(ctx, n.examine(ctx), before...)
 	return steps.Close()
 }
 
-// before is what another process of this program has done in this boot.
-func (n *node) before(ctx context.Context) ([]machine.Event, error) {
-	r, err := ReadRecord(Path)
-	if err != nil {
-		return nil, err
-	}
+// before is what another process of this program has done in this boot, by the record that it has left.
+func (n *node) before(ctx context.Context, r Record) []machine.Event {
 	n.again = r.Phase != ""
-	early := []machine.Event{machine.Done, machine.Done, machine.Done}
+	early := []machine.Event{machine.Done, machine.Done, machine.Done} // up to Fetch
 	if r.Kept {
 		early = []machine.Event{machine.Late, machine.Done}
 	}
 	switch n.steps.State().Phase {
 	case attest.Committing:
-		return append(early, machine.Broken), nil
+		return append(early, machine.Broken)
 	case attest.Applied, attest.Capped, attest.NoTPM:
 		if err := n.steps.Cap(ctx); err != nil {
-			return append(early, machine.Broken), nil
+			n.warn("the TPM can not be kept from attesting once more", err)
+			return append(early, machine.Broken)
 		}
-		return append(early, machine.Done), nil
+		return append(early, machine.Done)
 	}
-	return nil, nil
+	return nil
 }
 
 // limits are those of the command line, else the machine's.

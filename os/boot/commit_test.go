@@ -47,6 +47,7 @@ type fakeSteps struct {
 	sealed *attest.Sealed
 	key    manifest.Key
 	opened *attest.Sealed
+	capErr error
 }
 
 func (s *fakeSteps) State() attest.State           { return s.state }

@@ -38,7 +38,7 @@ func (n *node) leave(ctx context.Context, verb machine.Verb, why string) error {
 
 // reboot asks init, in words if it listens.
 func reboot(why string) error {
-	if notify(power.Message, short(strings.ReplaceAll(why, "\n", " "), maxMessage)) == nil {
+	if notify(power.Message+"="+short(strings.ReplaceAll(why, "\n", " "), maxMessage)) == nil {
 		return nil
 	}
 	return syscall.Kill(1, syscall.SIGTERM)

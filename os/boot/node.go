@@ -57,6 +57,7 @@ type node struct {
 	slot  state.Slot   // that it runs from, as far as the firmware tells; None if it is none
 	least attest.Least // of the configuration that is kept
 	kept  bool         // runs with it
+	ready bool         // the workload was told to start
 	again bool         // another process of this program was there before
 }
 
@@ -76,7 +77,10 @@ func (n *node) begin(ctx context.Context, p machine.Phase, kept bool, tell func(
 	return n.commit(ctx)
 }
 
-func (n *node) start() error { return n.steps.Ready() }
+func (n *node) start() error {
+	n.ready = true
+	return n.steps.Ready()
+}
 
 func (n *node) watch(ctx context.Context, changed func(healthy bool, why string)) {
 	health.Watch(ctx, health.Options{Config: n.config, Except: []string{Unit}, Log: n.log}, func(r health.Report) {
@@ -136,7 +140,11 @@ func (n *node) tell(m machine.Machine, fields []stage.Field) {
 	}
 	n.kept = m.Kept
 	n.warn("others do not know how far the boot is", r.write(Path))
-	n.warn("init does not know how far the boot is", notify(stage.Message, text))
+	message := stage.Message + "=" + text
+	if !n.ready { // then it is the stage that init tells of
+		message = "STATUS=" + text + "\n" + message
+	}
+	n.warn("init does not know how far the boot is", notify(message))
 }
 
 // short is a text of at most so many bytes, and a mark if there were more.
@@ -147,8 +155,8 @@ func short(s string, most int) string {
 	return strings.ToValidUTF8(s[:most], "") + "..."
 }
 
-func notify(key, value string) error {
-	_, err := daemon.SdNotify(false, key+"="+value)
+func notify(message string) error {
+	_, err := daemon.SdNotify(false, message)
 	return err
 }
 

@@ -59,18 +59,17 @@ func (b Boot) Disk() ([]tpm.PCRs, error) {
 		return nil, ErrAdded
 	}
 	values := tpm.PCRs{7: b.PCRs[7], 9: eventlog.Replay(b.Events[at:], 9), 11: b.PCRs[11]}
-	before := b.before()
-	if b.has(7, func(e eventlog.Event) bool { return e.Digest == secureBoot }) {
-		if before != at {
+	if slices.ContainsFunc(b.Events, func(e eventlog.Event) bool { return e.PCR == 7 && e.Digest == secureBoot }) {
+		if slices.IndexFunc(b.Events, isProgram) != at {
 			return nil, ErrLoader
 		}
 		return []tpm.PCRs{values}, nil
 	}
-	if b.has(7, func(e eventlog.Event) bool { return e.Type == eventlog.Authority }) {
+	if slices.ContainsFunc(b.Events, func(e eventlog.Event) bool { return e.PCR == 7 && e.Type == eventlog.Authority }) {
 		return nil, ErrLoader
 	}
 	var boots []tpm.PCRs
-	tried := eventlog.Replay(b.Events[:before], 4)
+	tried := eventlog.Replay(b.Events[:b.before(at)], 4)
 	for range MaxTried + 1 {
 		boot := tpm.PCRs{4: tried}
 		for _, e := range b.Events[at:] {
@@ -104,7 +103,7 @@ func (b Boot) program() int {
 		switch {
 		case e.PCR == protocol.CapPCR:
 			return at
-		case e.PCR == 4 && e.Type == eventlog.BootApplication:
+		case isProgram(e):
 			at = i
 		}
 	}
@@ -112,18 +111,16 @@ func (b Boot) program() int {
 }
 
 // before is the first event that is not of every boot of this firmware: of the first program that a boot entry has
-// started, or of the end of the first entry that was tried in vain.
-func (b Boot) before() int {
+// started, at the latest the one at that index, or of the end of the first entry that was tried in vain.
+func (b Boot) before(at int) int {
 	separated := false
-	return slices.IndexFunc(b.Events, func(e eventlog.Event) bool {
-		if e.PCR != 4 {
-			return false
+	for i, e := range b.Events[:at] {
+		separated = separated || e.PCR == 4 && e.Type == eventlog.Separator
+		if separated && (isProgram(e) || e.PCR == 4 && e.Digest == returning) {
+			return i
 		}
-		separated = separated || e.Type == eventlog.Separator
-		return separated && (e.Type == eventlog.BootApplication || e.Digest == returning)
-	})
+	}
+	return at
 }
 
-func (b Boot) has(pcr int, is func(eventlog.Event) bool) bool {
-	return slices.ContainsFunc(b.Events, func(e eventlog.Event) bool { return e.PCR == pcr && is(e) })
-}
+func isProgram(e eventlog.Event) bool { return e.PCR == 4 && e.Type == eventlog.BootApplication }

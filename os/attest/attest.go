@@ -115,8 +115,9 @@ type program struct {
 	staging string // another one, which is made and emptied
 	root    string // that the overlay goes to
 	system  func() (*x509.CertPool, error)
-	kernel  func() (manifest.Digest, error)   // that runs
-	initrds func() ([]manifest.Digest, error) // what was booted may be called so
+	kernel  func() (manifest.Digest, error) // that runs
+	// initrds are what was booted may be called, if kept for certain.
+	initrds func() (all []manifest.Digest, kept bool, err error)
 
 	hostname string // as the network's daemon knows it
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/ember-os/ember/attest/client"
@@ -89,8 +90,12 @@ func (p *program) check(m *manifest.Manifest, r *client.Result) (err error) {
 		}
 	}
 	if m.Initrd != (manifest.Digest{}) {
-		if on.Initrds, err = p.initrds(); err != nil {
+		var kept bool
+		if on.Initrds, kept, err = p.initrds(); err != nil {
 			return fmt.Errorf("overlay %s is for one initrd only: %w", m, err)
+		}
+		if !kept && !slices.Contains(on.Initrds, m.Initrd) {
+			return fmt.Errorf("overlay %s is for the initrd with the SHA-256 %s, and nothing tells that this machine has booted it: if it has, give it the kernel parameter %s", m, m.Initrd, booted.RetainParam)
 		}
 	}
 	return m.Check(on)
@@ -101,16 +106,16 @@ func kernel() (manifest.Digest, error) {
 	return sum, err
 }
 
-func initrds() (all []manifest.Digest, err error) {
+func initrds() (all []manifest.Digest, kept bool, err error) {
 	log, err := tpm.EventLog()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	sums, err := booted.Initrds(log)
+	sums, kept, err := booted.Initrds(log)
 	for _, sum := range sums {
 		all = append(all, sum)
 	}
-	return all, err
+	return all, kept, err
 }
 
 // others is a client for servers that anybody may use.

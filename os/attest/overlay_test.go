@@ -122,8 +122,16 @@ func TestStage(t *testing.T) {
 		}, says: "is for another initrd", unfit: true},
 		"unknown initrd": {change: func(s *signed, p *program, _ *client.Result) {
 			s.manifest.Initrd = ours
-			p.initrds = func() ([]manifest.Digest, error) { return nil, booted.ErrUnknown }
-		}, says: "give it the kernel parameter " + booted.RetainParam, unfit: true},
+			p.initrds = func() ([]manifest.Digest, bool, error) { return []manifest.Digest{{8}}, false, nil }
+		}, says: "nothing tells that this machine has booted it: if it has, give it the kernel parameter " + booted.RetainParam, unfit: true},
+		"measured initrd": {change: func(s *signed, p *program, _ *client.Result) {
+			s.manifest.Initrd = ours
+			p.initrds = func() ([]manifest.Digest, bool, error) { return []manifest.Digest{{8}, ours}, false, nil }
+		}},
+		"a damaged log": {change: func(s *signed, p *program, _ *client.Result) {
+			s.manifest.Initrd = ours
+			p.initrds = func() ([]manifest.Digest, bool, error) { return nil, false, os.ErrInvalid }
+		}, says: "is for one initrd only: " + os.ErrInvalid.Error(), unfit: true},
 		"any image": {change: func(_ *signed, p *program, _ *client.Result) { // what was booted is not looked at
 			p.kernel, p.initrds = nil, nil
 		}},
@@ -151,7 +159,7 @@ func TestStage(t *testing.T) {
 				log:    slog.New(slog.DiscardHandler), anchors: t.TempDir(), staging: filepath.Join(t.TempDir(), "staging"), root: t.TempDir(),
 				system:  func() (*x509.CertPool, error) { return nil, errors.New("not used") },
 				kernel:  func() (manifest.Digest, error) { return ours, nil },
-				initrds: func() ([]manifest.Digest, error) { return []manifest.Digest{{8}, ours}, nil },
+				initrds: func() ([]manifest.Digest, bool, error) { return []manifest.Digest{ours}, true, nil },
 			}
 			r := &client.Result{Certificate: web.TLS.Certificates[0], Grant: &protocol.Grant{
 				Time: time.Now(), Node: strings.Repeat("a", 64), Overlay: &protocol.Overlay{URL: "overlays/rack-7", FileKey: s.fileKey},

@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -181,18 +180,9 @@ func (m *Manifest) Check(on Machine) error {
 	case m.Kernel != Digest{} && m.Kernel != on.Kernel:
 		return fmt.Errorf("overlay %s is for another kernel, whose notes have the SHA-256 %s, and here they have %s", m, m.Kernel, on.Kernel)
 	case m.Initrd != Digest{} && !slices.Contains(on.Initrds, m.Initrd):
-		return fmt.Errorf("overlay %s is for another initrd, with the SHA-256 %s, and not for %s", m, m.Initrd, list(on.Initrds))
+		return fmt.Errorf("overlay %s is for another initrd, with the SHA-256 %s", m, m.Initrd)
 	}
 	return nil
-}
-
-// list is for people.
-func list(digests []Digest) string {
-	var words []string
-	for _, d := range digests {
-		words = append(words, d.String())
-	}
-	return strings.Join(words, " or ")
 }
 
 // String gives the name that its files have, without their endings.

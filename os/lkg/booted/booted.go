@@ -26,9 +26,6 @@ const (
 	initrdFile = "/sys/firmware/initrd"
 )
 
-// ErrUnknown says that nothing tells which initrd was booted.
-var ErrUnknown = errors.New("nothing tells which initrd this machine has booted: give it the kernel parameter " + RetainParam)
-
 // Digest is a SHA-256 digest.
 type Digest = [sha256.Size]byte
 
@@ -43,26 +40,23 @@ func Kernel() (Digest, error) {
 
 // Initrds are the digests of what was booted as initrd: of the bytes that Linux keeps, if it does, and of those
 // that were measured on their way, which the firmware's event log has. There are several where a boot loader has
-// put one together: a unified kernel image's stub adds some bytes to the initrd in it. There may be no log.
-// Without any the error is ErrUnknown.
-func Initrds(log []byte) ([]Digest, error) { return initrds(initrdFile, log) }
+// put one together: a unified kernel image's stub adds some bytes to the initrd in it. Digests of other things
+// that are measured are among them. There may be no log. Without kept, Linux has not kept the bytes, for want of
+// RetainParam, and all may lack what was booted.
+func Initrds(log []byte) (all []Digest, kept bool, err error) { return initrds(initrdFile, log) }
 
-func initrds(path string, log []byte) ([]Digest, error) {
-	var all []Digest
+func initrds(path string, log []byte) (all []Digest, kept bool, err error) {
 	sum, err := hash(path)
-	if err == nil {
+	if kept = err == nil; kept {
 		all = append(all, sum)
 	} else if !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("looking which initrd was booted: %w", err)
+		return nil, false, fmt.Errorf("looking which initrd was booted: %w", err)
 	}
 	measured, err := measured(log)
 	if err != nil {
-		return nil, fmt.Errorf("looking which initrd was booted: %w", err)
+		return nil, false, fmt.Errorf("looking which initrd was booted: %w", err)
 	}
-	if all = append(all, measured...); len(all) == 0 {
-		return nil, ErrUnknown
-	}
-	return all, nil
+	return append(all, measured...), kept, nil
 }
 
 func hash(path string) (sum Digest, err error) {

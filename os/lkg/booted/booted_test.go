@@ -1,9 +1,7 @@
 package booted
 
 import (
-	"bytes"
 	"crypto/sha256"
-	"debug/elf"
 	"encoding/binary"
 	"errors"
 	"os"
@@ -12,52 +10,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
+	"github.com/ember-os/ember/os/lkg/booted/bootedtest"
 )
 
-// noted are the notes of a kernel: its build ID.
-func noted(id string) []byte {
-	return slices.Concat([]byte{4, 0, 0, 0, 20, 0, 0, 0, 3, 0, 0, 0}, []byte("GNU\x00"), []byte(id))
-}
-
 const someID = "0123456789abcdefghij"
-
-// program is a kernel proper with these notes.
-func program(notes []byte) []byte {
-	var b bytes.Buffer
-	at := uint64(64 + 2*56)
-	binary.Write(&b, binary.LittleEndian, elf.Header64{
-		Ident: [16]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)},
-		Type:  uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: uint32(elf.EV_CURRENT),
-		Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: 2,
-	})
-	binary.Write(&b, binary.LittleEndian, []elf.Prog64{
-		{Type: uint32(elf.PT_LOAD), Off: at + uint64(len(notes)), Filesz: 4, Memsz: 4},
-		{Type: uint32(elf.PT_NOTE), Off: at, Filesz: uint64(len(notes)), Memsz: uint64(len(notes))},
-	})
-	b.Write(notes)
-	b.WriteString("code")
-	return b.Bytes()
-}
-
-// image is a bzImage with a program, as Linux' build makes it.
-func image(t testing.TB, program []byte) []byte {
-	t.Helper()
-	w, err := zstd.NewWriter(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	payload := w.EncodeAll(program, nil)
-	payload = binary.LittleEndian.AppendUint32(payload, uint32(len(program)))
-	const before = 100 // bytes of the unpacking program
-	b := make([]byte, 5*sector+before, 5*sector+before+len(payload)+100)
-	b[setupSectors] = 4
-	copy(b[headerMagic:], "HdrS")
-	binary.LittleEndian.PutUint16(b[headerVersion:], 0x020f)
-	binary.LittleEndian.PutUint32(b[payloadOffset:], before)
-	binary.LittleEndian.PutUint32(b[payloadLength:], uint32(len(payload)))
-	return append(append(b, payload...), make([]byte, 100)...)
-}
 
 func write(t *testing.T, b []byte) string {
 	t.Helper()
@@ -70,8 +26,8 @@ func write(t *testing.T, b []byte) string {
 
 // TestKernelFile has a kernel whose notes are found, whatever is around it.
 func TestKernelFile(t *testing.T) {
-	notes := slices.Concat([]byte{4, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0}, []byte("Xen\x00"), noted(someID))
-	b := image(t, program(notes))
+	notes := slices.Concat([]byte{4, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0}, []byte("Xen\x00"), bootedtest.BuildID(someID))
+	b := bootedtest.Image(bootedtest.Program(notes))
 	want := Digest(sha256.Sum256(notes))
 	for name, b := range map[string][]byte{"as it is built": b, "signed": append(slices.Clone(b), "signature"...)} {
 		got, err := KernelFile(write(t, b))
@@ -79,21 +35,21 @@ func TestKernelFile(t *testing.T) {
 			t.Errorf("%s: %x, %v, want %x", name, got, err, want)
 		}
 	}
-	other, err := KernelFile(write(t, image(t, program(noted("1"+someID[1:])))))
+	other, err := KernelFile(write(t, bootedtest.Image(bootedtest.Program(bootedtest.BuildID("1"+someID[1:])))))
 	if err != nil || other == want {
 		t.Errorf("another kernel: %x, %v", other, err)
 	}
 }
 
 func TestKernelFileRefuses(t *testing.T) {
-	good := image(t, program(noted(someID)))
+	good := bootedtest.Image(bootedtest.Program(bootedtest.BuildID(someID)))
 	change := func(f func(b []byte)) []byte {
 		b := slices.Clone(good)
 		f(b)
 		return b
 	}
-	start := 5*sector + 100
-	size := 5*sector + 100 + int(binary.LittleEndian.Uint32(good[payloadLength:])) - 4
+	start := 5*sector + bootedtest.Before
+	size := start + int(binary.LittleEndian.Uint32(good[payloadLength:])) - 4
 	for name, test := range map[string]struct {
 		image []byte
 		want  string
@@ -106,9 +62,9 @@ func TestKernelFileRefuses(t *testing.T) {
 		"more than it says":       {change(func(b []byte) { b[size]-- }), "another size than it says"},
 		"less than it says":       {change(func(b []byte) { b[size]++ }), "another size than it says"},
 		"a giant":                 {change(func(b []byte) { b[size+3] = 0xff }), "unpacked it would have"},
-		"not a program":           {image(t, []byte("hello, world")), "no ELF program"},
-		"without a build ID":      {image(t, program([]byte("\x04\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00Xen\x00"))), "it has no build ID"},
-		"without notes":           {image(t, program(nil)), "it has no build ID"},
+		"not a program":           {bootedtest.Image([]byte("hello, world")), "no ELF program"},
+		"without a build ID":      {bootedtest.Image(bootedtest.Program([]byte("\x04\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00Xen\x00"))), "it has no build ID"},
+		"without notes":           {bootedtest.Image(bootedtest.Program(nil)), "it has no build ID"},
 		"no payload, at the end":  {change(func(b []byte) { binary.LittleEndian.PutUint32(b[payloadLength:], 0) }), "it is not compressed with zstd"},
 		"a payload beyond it all": {change(func(b []byte) { binary.LittleEndian.PutUint32(b[payloadOffset:], 0xffffffff) }), "it was cut short"},
 	} {
@@ -136,25 +92,26 @@ func TestKernel(t *testing.T) {
 
 func TestInitrds(t *testing.T) {
 	none := filepath.Join(t.TempDir(), "none")
-	kept, mine := write(t, []byte("initrd")), Digest(sha256.Sum256([]byte("initrd")))
+	file, mine := write(t, []byte("initrd")), Digest(sha256.Sum256([]byte("initrd")))
 	for name, test := range map[string]struct {
 		path string
 		log  []byte
 		want []Digest
+		kept bool
 		err  string
 	}{
-		"kept":              {kept, nil, []Digest{mine}, ""},
-		"measured":          {none, someLog(), someMeasured, ""},
-		"both":              {kept, someLog(), append([]Digest{mine}, someMeasured...), ""},
-		"neither":           {none, nil, nil, ErrUnknown.Error()},
-		"nothing in a log":  {none, someLog()[:firstEvent], nil, ErrUnknown.Error()},
-		"a damaged log":     {none, someLog()[:firstEvent+1], nil, errLog.Error()},
-		"what is no file":   {t.TempDir(), nil, nil, "is a directory"},
-		"a log of SHA-1 ID": {none, make([]byte, 32), nil, ErrUnknown.Error()},
+		"kept":             {file, nil, []Digest{mine}, true, ""},
+		"measured":         {none, someLog(), someMeasured, false, ""},
+		"both":             {file, someLog(), append([]Digest{mine}, someMeasured...), true, ""},
+		"neither":          {none, nil, nil, false, ""},
+		"nothing in a log": {none, someLog()[:firstEvent], nil, false, ""},
+		"a log of a 1.2":   {none, make([]byte, 32), nil, false, ""},
+		"a damaged log":    {file, someLog()[:firstEvent+1], nil, false, errLog.Error()},
+		"what is no file":  {t.TempDir(), nil, nil, false, "is a directory"},
 	} {
-		got, err := initrds(test.path, test.log)
-		if !slices.Equal(got, test.want) || (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
-			t.Errorf("%s: %x, %v, want %x, %q", name, got, err, test.want, test.err)
+		got, kept, err := initrds(test.path, test.log)
+		if !slices.Equal(got, test.want) || kept != test.kept || (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
+			t.Errorf("%s: %x, %v, %v, want %x, %v, %q", name, got, kept, err, test.want, test.kept, test.err)
 		}
 	}
 }

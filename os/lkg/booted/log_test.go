@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/ember-os/ember/attest/attesttest"
+	"github.com/ember-os/ember/os/lkg/booted/bootedtest"
 	"github.com/google/go-attestation/attest"
 )
 
@@ -79,7 +80,7 @@ func FuzzMeasured(f *testing.F) {
 }
 
 func FuzzKernelOf(f *testing.F) {
-	f.Add(image(f, program(noted(someID))))
+	f.Add(bootedtest.Image(bootedtest.Program(bootedtest.BuildID(someID))))
 	f.Add([]byte("kernel"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if got, err := kernelOf(b); err != nil && got != (Digest{}) {

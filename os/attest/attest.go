@@ -24,6 +24,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/ember-os/ember/attest/client"
+	"github.com/ember-os/ember/attest/overlay/manifest"
 	"github.com/ember-os/ember/attest/protocol"
 	"github.com/ember-os/ember/attest/tpm"
 	"github.com/ember-os/ember/os/cli"
@@ -77,7 +78,8 @@ func run(ctx context.Context, args []string) error {
 }
 
 func newProgram(c cmdline.Config) *program {
-	return &program{params: c.Attest, log: logline.New(os.Stderr, min(c.Log, slog.LevelInfo)), anchors: Dir, staging: staging, root: "/", system: x509.SystemCertPool}
+	return &program{params: c.Attest, log: logline.New(os.Stderr, min(c.Log, slog.LevelInfo)), anchors: Dir, staging: staging, root: "/",
+		system: x509.SystemCertPool, kernel: kernel, initrds: initrds}
 }
 
 // machine is the flow on a real machine.
@@ -123,6 +125,9 @@ type program struct {
 	staging string // another one, which is made and emptied
 	root    string // that the overlay goes to
 	system  func() (*x509.CertPool, error)
+	kernel  func() (manifest.Digest, error) // that runs
+	// initrds are what was booted may be called, if kept for certain.
+	initrds func() (all []manifest.Digest, kept bool, err error)
 
 	least Least  // the oldest overlay that is still good
 	copy  string // the file that gets a copy of an overlay as it comes; "" for none

@@ -8,12 +8,15 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/ember-os/ember/attest/client"
 	"github.com/ember-os/ember/attest/overlay/extract"
 	"github.com/ember-os/ember/attest/overlay/manifest"
+	"github.com/ember-os/ember/attest/tpm"
 	"github.com/ember-os/ember/os/cmdline"
+	"github.com/ember-os/ember/os/lkg/booted"
 )
 
 // staging is where overlays are unpacked: on the root's own filesystem, so that most files are moved.
@@ -47,12 +50,12 @@ func (p *program) stage(ctx context.Context, r *client.Result) (overlay, error) 
 	if !r.Doubtful && time.Now().After(now) {
 		now = time.Now()
 	}
-	server, err := client.ParseURL(c.URL)
+	sealed := Sealed{Manifest: grant.Overlay.Manifest, FileKey: grant.Overlay.FileKey}
+	m, err := p.accept(a, sealed.Manifest, manifest.Machine{Node: grant.Node, Now: now})
 	if err != nil {
 		return nil, err
 	}
-	sealed := Sealed{Manifest: grant.Overlay.Manifest, FileKey: grant.Overlay.FileKey}
-	m, err := p.accept(a, sealed.Manifest, manifest.Machine{Node: grant.Node, Now: now})
+	server, err := client.ParseURL(c.URL)
 	if err != nil {
 		return nil, err
 	}
@@ -84,16 +87,35 @@ func (p *program) accept(a anchors, signed []byte, on manifest.Machine) (*manife
 		return nil, unfit{fmt.Errorf("there is an overlay for this machine, but neither the image nor %s says who may sign it", cmdline.OverlayKeyParam)}
 	}
 	m, err := manifest.Open(signed, a.keys...)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = p.check(m, on)
 	}
+	if err != nil {
+		return nil, unfit{err}
+	}
+	return m, nil
+}
+
+// check tells why the overlay is not for this machine. What it has booted is looked at only if that matters.
+func (p *program) check(m *manifest.Manifest, on manifest.Machine) (err error) {
 	if m.Name == p.least.Name {
 		on.Least = p.least.Version
 	}
-	if err := m.Check(on); err != nil {
-		return nil, err
+	if m.Kernel != (manifest.Digest{}) {
+		if on.Kernel, err = p.kernel(); err != nil {
+			return fmt.Errorf("overlay %s is for one kernel only: %w", m, err)
+		}
 	}
-	return m, nil
+	if m.Initrd != (manifest.Digest{}) {
+		var kept bool
+		if on.Initrds, kept, err = p.initrds(); err != nil {
+			return fmt.Errorf("overlay %s is for one initrd only: %w", m, err)
+		}
+		if !kept && !slices.Contains(on.Initrds, m.Initrd) {
+			return fmt.Errorf("overlay %s is for the initrd with the SHA-256 %s, and nothing tells that this machine has booted it: if it has, give it the kernel parameter %s", m, m.Initrd, booted.RetainParam)
+		}
+	}
+	return m.Check(on)
 }
 
 // unpack unpacks an overlay beside the root. If a file is to have a copy of it, the overlay is what others get to keep.
@@ -121,7 +143,9 @@ func (p *program) unpack(sealed *Sealed, m *manifest.Manifest, copy string) (ove
 		from = io.TeeReader(from, to)
 	}
 	s, err := extract.Stage(p.staging, from, key, m)
-	if err != nil {
+	if _, noRoom := errors.AsType[*extract.SpaceError](err); noRoom {
+		return nil, unfit{err}
+	} else if err != nil {
 		return nil, err
 	}
 	p.log.Info("the overlay is whole", "overlay", m.String(), "entries", m.Entries, "bytes", m.ArchiveSize)
@@ -130,6 +154,23 @@ func (p *program) unpack(sealed *Sealed, m *manifest.Manifest, copy string) (ove
 		p.sealed = sealed
 	}
 	return staged{s, p.root, m.Version}, nil
+}
+
+func kernel() (manifest.Digest, error) {
+	sum, err := booted.Kernel()
+	return sum, err
+}
+
+func initrds() (all []manifest.Digest, kept bool, err error) {
+	log, err := tpm.EventLog()
+	if err != nil {
+		return nil, false, err
+	}
+	sums, kept, err := booted.Initrds(log)
+	for _, sum := range sums {
+		all = append(all, sum)
+	}
+	return all, kept, err
 }
 
 // others is a client for servers that anybody may use.

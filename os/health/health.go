@@ -95,7 +95,7 @@ func (r Report) Why() string {
 type Options struct {
 	Config cmdline.Config // the kernel command line
 	Except []string       // units that need not be up: the one that asks
-	Log    *slog.Logger   // for what commands print, and what changes; nil for none
+	Log    *slog.Logger   // for what changes, and what commands print then; nil for none
 }
 
 // Look looks once. It takes at most a second more than CommandLimit.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,8 +35,8 @@ func (l *looker) watch(ctx context.Context, changed func(Report)) {
 			return
 		}
 		r, news := h.add(r, stage.Now())
-		for _, line := range h.output {
-			l.Log.Info(line)
+		for _, line := range h.lines {
+			l.Log.Log(ctx, line.level, line.text)
 		}
 		if news {
 			if err := write(l.paths.report, r); err != nil {
@@ -56,7 +57,12 @@ type history struct {
 	last   Report
 	failed map[string][]time.Duration // when each check became unhealthy, within FlapTime
 	told   map[string]string          // what each command had printed when that was logged last
-	output []string                   // lines to log now: of commands that have changed, or fail in another way
+	lines  []line                     // to log now: of checks that have changed, or fail in another way
+}
+
+type line struct {
+	level slog.Level
+	text  string
 }
 
 // add gives a report what has to be known of those before, and tells whether there is anything new in it.
@@ -69,19 +75,26 @@ func (h *history) add(r Report, now time.Duration) (Report, bool) {
 	for _, c := range h.last.Checks {
 		before[c.Name] = c
 	}
-	h.output = nil
+	h.lines = nil
 	for i := range r.Checks {
-		c := &r.Checks[i]
-		if before[c.Name].Healthy && !c.Healthy {
+		c, was := &r.Checks[i], before[r.Checks[i].Name]
+		if was.Healthy && !c.Healthy {
 			h.failed[c.Name] = append(h.failed[c.Name], now)
 		}
 		h.failed[c.Name] = slices.DeleteFunc(h.failed[c.Name], func(t time.Duration) bool { return now-t > FlapTime })
 		c.Failed = len(h.failed[c.Name])
-		if news := c.output != h.told[c.Name] && !c.Healthy; first || news || before[c.Name].Healthy != c.Healthy {
+		changed := was.Name == "" || was.Healthy != c.Healthy
+		if changed || !c.Healthy && c.output != h.told[c.Name] {
 			h.told[c.Name] = c.output
-			for line := range strings.Lines(c.output) {
-				h.output = append(h.output, c.Name+": "+shown(line))
+			for text := range strings.Lines(c.output) {
+				h.lines = append(h.lines, line{slog.LevelInfo, c.Name + ": " + shown(text)})
 			}
+		}
+		switch {
+		case !c.Healthy && (changed || was.Reason != c.Reason):
+			h.lines = append(h.lines, line{slog.LevelWarn, c.String()})
+		case changed:
+			h.lines = append(h.lines, line{slog.LevelInfo, c.String()})
 		}
 	}
 	r.Since = h.last.Since

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,9 +43,6 @@ func TestWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := <-reports
-	for !good.Healthy {
-		good = <-reports
-	}
 	cancel()
 	<-ended
 	if bad.Healthy || bad.Why() != "command disk: it has ended badly: exit status 1, and says no disk" || !good.Healthy || good.Since <= bad.Since {
@@ -53,8 +51,10 @@ func TestWatch(t *testing.T) {
 	if got, err := Read(l.paths.report); err != nil || got.Healthy != good.Healthy || got.Since != good.Since || got.Why() != good.Why() {
 		t.Errorf("read back %+v, %v", got, err)
 	}
-	if want := "<6>command disk: no disk\n"; logged.String() != want {
-		t.Errorf("logs %q, want %q", &logged, want)
+	want := []string{"<6>services: none of 1 is down", "<6>command disk: no disk",
+		"<4>command disk: it has ended badly: exit status 1, and says no disk", "<6>command disk: it has ended well", ""}
+	if got := strings.Split(logged.String(), "\n"); !slices.Equal(got, want) {
+		t.Errorf("logs %q, want %q", got, want)
 	}
 }
 
@@ -93,25 +93,29 @@ func TestHistory(t *testing.T) {
 	}
 }
 
-// TestOutput: what commands print is logged when it matters.
-func TestOutput(t *testing.T) {
+// TestLog: what changes is logged, and what commands print when that matters.
+func TestLog(t *testing.T) {
 	var h history
 	for i, step := range []struct {
-		healthy bool
-		output  string
-		want    []string
+		healthy        bool
+		reason, output string
+		want           []string
 	}{
-		{true, "a\nb", []string{"command x: a", "command x: b"}},
-		{true, "c", nil},
-		{false, "c", []string{"command x: c"}},
-		{false, "c", nil},
-		{false, "d\x1b", []string{"command x: d?"}},
-		{true, "", nil},
-		{true, "e", nil},
+		{true, "well", "a\nb", []string{"INFO command x: a", "INFO command x: b", "INFO command x: well"}},
+		{true, "well again", "c", nil},
+		{false, "status 1", "c", []string{"INFO command x: c", "WARN command x: status 1"}},
+		{false, "status 1", "c", nil},
+		{false, "status 2", "d\x1b", []string{"INFO command x: d?", "WARN command x: status 2"}},
+		{true, "well", "", []string{"INFO command x: well"}},
+		{false, "status 1", "", []string{"WARN command x: status 1, and it flaps"}},
 	} {
-		h.add(report(Check{Name: "command x", Healthy: step.healthy, output: step.output}), 0)
-		if !slices.Equal(h.output, step.want) {
-			t.Errorf("look %d logs %q, want %q", i, h.output, step.want)
+		h.add(report(Check{Name: "command x", Healthy: step.healthy, Reason: step.reason, output: step.output}), 0)
+		var got []string
+		for _, l := range h.lines {
+			got = append(got, l.level.String()+" "+l.text)
+		}
+		if !slices.Equal(got, step.want) {
+			t.Errorf("look %d logs %q, want %q", i, got, step.want)
 		}
 	}
 }

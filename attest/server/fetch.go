@@ -15,20 +15,25 @@ const stall = time.Minute
 func (s *Server) overlay(w http.ResponseWriter, r *http.Request) {
 	now, from := s.Now(), address(r, s.Proxies)
 	if wait, _ := s.limiters.addresses.take(site(from), now); wait > 0 {
+		s.Counters.Overlay(CodeRateAddress)
 		(&refusal{status: http.StatusTooManyRequests, code: CodeRateAddress, message: "too many requests from your address", after: wait}).write(w)
 		return
 	}
 	o := s.shelf.find(strings.TrimPrefix(r.URL.Path, "/"), now)
 	if o == nil {
+		s.Counters.Overlay(CodeNoOverlay)
 		(&refusal{status: http.StatusNotFound, code: CodeNoOverlay, message: "there is no such overlay, or no longer"}).write(w)
 		return
 	}
 	if s.settings.Load().PrivateOverlays {
 		if err := s.mayFetch(r, o, now); err != nil {
-			refused(err).write(w)
+			problem := refused(err)
+			s.Counters.Overlay(problem.code)
+			problem.write(w)
 			return
 		}
 	}
+	s.Counters.Overlay(CodeAllowed)
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("ETag", fmt.Sprintf("%q", o.manifest.Ciphertext.SHA256))
 	size := o.manifest.Ciphertext.Size
@@ -38,11 +43,8 @@ func (s *Server) overlay(w http.ResponseWriter, r *http.Request) {
 // mayFetch is for private overlays: the machine has a certificate of ours and its last grant has this overlay.
 func (s *Server) mayFetch(r *http.Request, o *Overlay, now time.Time) error {
 	none := &refusal{status: http.StatusForbidden, code: CodeNoCertificate, message: "this overlay is for machines that attested with it"}
-	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
-		return none
-	}
-	leaf := r.TLS.VerifiedChains[0][0]
-	if now.After(leaf.NotAfter) { // it may have ended since the connection began
+	leaf := certificate(r)
+	if leaf == nil || now.After(leaf.NotAfter) { // it may have ended since the connection began
 		return none
 	}
 	node := leaf.Subject.CommonName

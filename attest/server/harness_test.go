@@ -315,7 +315,7 @@ type record struct {
 	OverlayVersion                                                                                uint64
 	Milliseconds                                                                                  *float64 `json:"ms"`
 	Time                                                                                          time.Time
-	Msg, By, Action, Error                                                                        string
+	Msg, By, Action, Error, Stage, Health                                                         string
 	Level                                                                                         any
 }
 

@@ -87,7 +87,7 @@ func TestLock(t *testing.T) {
 	}
 }
 
-// TestLicences fails if anything in the image, the kernel or our program has no
+// TestLicences fails if anything in the image, the kernel or a Go program has no
 // declared licence, and if one of them is not in the document at all.
 func TestLicences(t *testing.T) {
 	text, err := os.ReadFile(vmtest.File(t, "SBOM"))
@@ -104,6 +104,8 @@ func TestLicences(t *testing.T) {
 	for _, purl := range []string{
 		"pkg:apk/ember/baselayout@", "pkg:apk/ember/busybox@", "pkg:apk/ember/ca-certificates@", "pkg:apk/ember/ember@",
 		"pkg:generic/linux@6.12.", "pkg:golang/std@", "pkg:golang/golang.org/x/sys@",
+		"pkg:golang/github.com/containerd/containerd/v2@", "pkg:golang/github.com/containerd/nerdctl/v2@",
+		"pkg:golang/github.com/opencontainers/runc@", "pkg:golang/github.com/containernetworking/plugins@",
 	} {
 		if !strings.Contains(string(text), purl) {
 			t.Errorf("the document does not name %s", purl)

@@ -11,6 +11,9 @@ def _image_sbom_impl(ctx):
     ctx.actions.write(imports, lines)
     image = ctx.attr.image[ImageInfo]
     out = ctx.actions.declare_file(ctx.label.name + ".spdx.json")
+    repeated = ["--component=" + f.path for f in ctx.files.components]
+    repeated += ["--go-sum=" + f.path for f in ctx.files.go_sums]
+    repeated += ["--public={}={}".format(address, name) for address, name in ctx.attr.distributions.items()]
     ctx.actions.run(
         executable = ctx.executable._sbom,
         arguments = [
@@ -25,9 +28,7 @@ def _image_sbom_impl(ctx):
             "--go-version=" + ctx.toolchains["@rules_go//go:toolchain"].sdk.version,
             "--licences=" + ctx.file._licences.path,
             "--out=" + out.path,
-        ] + ["--component=" + f.path for f in ctx.files.components] +
-        ["--go-sum=" + f.path for f in ctx.files.go_sums] +
-        ["--public={}={}".format(address, name) for address, name in ctx.attr.distributions.items()],
+        ] + repeated,
         inputs = [image.sbom, image.layout, image.lock, imports, ctx.file.go_mod, ctx.file._licences] + ctx.files.components + ctx.files.go_sums,
         outputs = [out],
         mnemonic = "Sbom",

@@ -50,7 +50,7 @@ func newRackMachine(t *testing.T) *rackMachine {
 	r := &rackMachine{t: t, image: filepath.Join(t.TempDir(), "disk")}
 	n := lan("boot", "1")
 	n.DHCP += "\n" + httpDHCP
-	r.site = newSiteIn(t, startLab(t, n))
+	r.site = siteOn(t, n)
 	if err := disk.Make(t.Context(), r.root(), r.image, nil, espFree); err != nil {
 		t.Fatal(err)
 	}

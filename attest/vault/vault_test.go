@@ -21,13 +21,13 @@ func TestMain(m *testing.M) { attesttest.Main(m) }
 var secret = bytes.Repeat([]byte{7}, 32)
 
 // boot is what the machine measures at each start.
-func boot(t *testing.T, p *attesttest.TPM) {
+func boot(t testing.TB, p *attesttest.TPM) {
 	t.Helper()
 	p.Boot(attesttest.Firmware()...)
 }
 
 // booted is a TPM whose machine has started.
-func booted(t *testing.T, name string) *attesttest.TPM {
+func booted(t testing.TB, name string) *attesttest.TPM {
 	t.Helper()
 	p := attesttest.New(t, name)
 	boot(t, p)

@@ -39,6 +39,9 @@ const (
 
 var spec = []byte("Spec ID Event03\x00")
 
+// ErrNoSHA256 says that there is nothing to be read in a log, which may be a good one.
+var ErrNoSHA256 = errors.New("it has no SHA-256 digests; enable that bank in the firmware's setup")
+
 var errCut = errors.New("it is cut short")
 
 // Parse reads a log. It may end anywhere behind an event, and with zeros: firmware reserves more than it
@@ -55,9 +58,12 @@ func parse(log []byte) ([]Event, error) {
 	r := reader{log}
 	r.take(4 + 4 + 20) // PCR, type and a digest of zeros
 	head := r.sized()
+	if r.rest == nil {
+		return nil, errCut
+	}
 	sizes, err := algorithms(head)
-	if err != nil || r.rest == nil {
-		return nil, errors.Join(err, r.err())
+	if err != nil {
+		return nil, err
 	}
 	var events []Event
 	for len(bytes.TrimLeft(r.rest, "\x00")) > 0 {
@@ -80,7 +86,7 @@ func parse(log []byte) ([]Event, error) {
 		e.Data = r.sized()
 		switch {
 		case r.rest == nil:
-			return nil, r.err()
+			return nil, errCut
 		case e.PCR > maxPCR && e.Type != NoAction:
 			return nil, fmt.Errorf("event %d is of PCR %d", len(events), e.PCR)
 		case e.Type == NoAction:
@@ -97,7 +103,7 @@ func parse(log []byte) ([]Event, error) {
 func algorithms(event []byte) (map[uint16]int, error) {
 	r := reader{event}
 	if !bytes.Equal(r.take(len(spec)), spec) {
-		return nil, errors.New("it does not begin as one of a TPM 2.0")
+		return nil, fmt.Errorf("%w: it does not begin as one of a TPM 2.0", ErrNoSHA256)
 	}
 	r.take(4 + 4) // platform class, version, errata, size of UINTN
 	sizes := map[uint16]int{}
@@ -106,7 +112,7 @@ func algorithms(event []byte) (map[uint16]int, error) {
 		sizes[alg] = int(size)
 	}
 	if size, ok := sizes[algSHA256]; r.rest == nil || !ok || size != sha256.Size {
-		return nil, errors.New("it has no SHA-256 digests; enable that bank in the firmware's setup")
+		return nil, ErrNoSHA256
 	}
 	return sizes, nil
 }
@@ -155,10 +161,3 @@ func (r *reader) u32() uint32 {
 }
 
 func (r *reader) sized() []byte { return r.take(int(r.u32())) }
-
-func (r *reader) err() error {
-	if r.rest == nil {
-		return errCut
-	}
-	return nil
-}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/ember-os/ember/attest/attesttest"
+	"github.com/ember-os/ember/attest/eventlog"
 	"github.com/ember-os/ember/os/lkg/booted/bootedtest"
 	"github.com/google/go-attestation/attest"
 )
@@ -35,7 +36,7 @@ func TestMeasured(t *testing.T) {
 		}
 		var want []Digest
 		for _, e := range log.Events(attest.HashSHA256) {
-			if (e.Index == 9 || e.Index == 11) && e.Type != noAction {
+			if (e.Index == 9 || e.Index == 11) && e.Type != eventlog.NoAction {
 				want = append(want, Digest(e.Digest))
 			}
 		}

@@ -39,9 +39,6 @@ const (
 
 var spec = []byte("Spec ID Event03\x00")
 
-// ErrNoSHA256 says that there is nothing to be read in a log, which may be a good one.
-var ErrNoSHA256 = errors.New("it has no SHA-256 digests; enable that bank in the firmware's setup")
-
 var errCut = errors.New("it is cut short")
 
 // Parse reads a log. It may end anywhere behind an event, and with zeros: firmware reserves more than it
@@ -103,7 +100,7 @@ func parse(log []byte) ([]Event, error) {
 func algorithms(event []byte) (map[uint16]int, error) {
 	r := reader{event}
 	if !bytes.Equal(r.take(len(spec)), spec) {
-		return nil, fmt.Errorf("%w: it does not begin as one of a TPM 2.0", ErrNoSHA256)
+		return nil, errors.New("it does not begin as one of a TPM 2.0")
 	}
 	r.take(4 + 4) // platform class, version, errata, size of UINTN
 	sizes := map[uint16]int{}
@@ -112,7 +109,7 @@ func algorithms(event []byte) (map[uint16]int, error) {
 		sizes[alg] = int(size)
 	}
 	if size, ok := sizes[algSHA256]; r.rest == nil || !ok || size != sha256.Size {
-		return nil, ErrNoSHA256
+		return nil, errors.New("it has no SHA-256 digests; enable that bank in the firmware's setup")
 	}
 	return sizes, nil
 }

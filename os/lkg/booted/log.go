@@ -1,7 +1,6 @@
 package booted
 
 import (
-	"errors"
 	"slices"
 
 	"github.com/ember-os/ember/attest/eventlog"
@@ -11,23 +10,16 @@ import (
 // stub and by GRUB, 11 by systemd's stub.
 var initrdPCRs = []int{9, 11}
 
-// measured gives the SHA-256 digests of all events of initrdPCRs. There may be no log, and one of SHA-1 only, as
-// of a TPM 1.2, has none.
+// measured gives the digests of all events of initrdPCRs. There may be no log.
 func measured(log []byte) (all []Digest, err error) {
 	if len(log) == 0 {
 		return nil, nil
 	}
 	events, err := eventlog.Parse(log)
-	if errors.Is(err, eventlog.ErrNoSHA256) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
 	for _, e := range events {
 		if slices.Contains(initrdPCRs, e.PCR) {
 			all = append(all, e.Digest)
 		}
 	}
-	return all, nil
+	return all, err
 }

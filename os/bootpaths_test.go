@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/ember-os/ember/os/vm/disk"
 	"github.com/ember-os/ember/os/vm/lab"
 	"github.com/ember-os/ember/os/vm/vmtest"
+	"github.com/ember-os/ember/tools/measurements"
 	"github.com/ember-os/ember/tools/toolroot"
 )
 
@@ -23,6 +25,7 @@ const (
 	bootServer = "10.0.1.1"
 	ukiName    = "uki.efi"
 	scriptName = "boot.ipxe"
+	ipxeName   = "snponly.efi"
 )
 
 // firmware is a machine whose firmware finds out what to boot.
@@ -53,14 +56,20 @@ func bootLab(t testing.TB, dhcp, tftp, overHTTP string) *lab.Lab {
 	return l
 }
 
-// ipxeLab serves a folder to iPXE, and iPXE to UEFI machines. It is in the ROM of others.
-func ipxeLab(t testing.TB, folder string) *lab.Lab {
+// ipxeFolder is a folder with iPXE in it, as ipxeName.
+func ipxeFolder(t testing.TB) string {
 	t.Helper()
 	root, err := toolroot.Root{Marker: vmtest.File(t, "TEST_ROOT")}.Dir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return bootLab(t, ipxeDHCP, filepath.Join(root, "usr/lib/ipxe"), folder)
+	return filepath.Join(root, "usr/lib/ipxe")
+}
+
+// ipxeLab serves a folder to iPXE, and iPXE to UEFI machines. It is in the ROM of others.
+func ipxeLab(t testing.TB, folder string) *lab.Lab {
+	t.Helper()
+	return bootLab(t, ipxeDHCP, ipxeFolder(t), folder)
 }
 
 // ukiFolder is a folder with a unified kernel image in it.
@@ -104,7 +113,7 @@ func ukiDisk(t testing.TB, uki string) vm.Disk {
 // ipxeDHCP gives iPXE its script, which others get iPXE for.
 const ipxeDHCP = "dhcp-match=set:ipxe,175\n" +
 	"dhcp-boot=tag:ipxe,http://" + bootServer + "/" + scriptName + "\n" +
-	"dhcp-boot=tag:!ipxe,snponly.efi"
+	"dhcp-boot=tag:!ipxe," + ipxeName
 
 const pxeDHCP = "dhcp-boot=" + ukiName
 
@@ -131,35 +140,47 @@ func booted(t *testing.T, m *vmtest.Machine, cmdline string) {
 	}
 }
 
-// TestBootPaths has firmware of both kinds find the system by itself, in each way.
+// TestBootPaths has firmware of both kinds find the system by itself, in each way. With UEFI, the TPM records what
+// was predicted.
 func TestBootPaths(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		uefi bool
 		boot func(t *testing.T, c *vm.Config)
+		// What policies take the machine for afterwards.
+		ways []string
 	}{
 		{"IPXEOnBIOS", false, func(t *testing.T, c *vm.Config) {
 			c.NICs = bootCard(ipxeLab(t, filepath.Dir(vmtest.File(t, "VM_IPXE"))), vm.IPXE)
-		}},
+		}, nil},
 		{"IPXEOnUEFI", true, func(t *testing.T, c *vm.Config) {
 			c.NICs = bootCard(ipxeLab(t, filepath.Dir(vmtest.File(t, "VM_IPXE"))), vm.PXE)
-		}},
+		}, []string{measurements.IPXE, measurements.AnyCmdline}},
 		{"PXE", true, func(t *testing.T, c *vm.Config) {
 			c.NICs = bootCard(bootLab(t, pxeDHCP, ukiFolder(t), ""), vm.PXE)
-		}},
+		}, []string{measurements.UKI}},
 		{"HTTPBoot", true, func(t *testing.T, c *vm.Config) {
 			c.NICs = bootCard(bootLab(t, httpDHCP, "", ukiFolder(t)), vm.HTTPBoot)
-		}},
+		}, []string{measurements.UKI}},
 		{"Disk", true, func(t *testing.T, c *vm.Config) {
 			c.Disks = []vm.Disk{ukiDisk(t, vmtest.File(t, "VM_UKI"))}
-		}},
+		}, []string{measurements.UKI}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			c := firmware(t)
-			c.UEFI = test.uefi
+			if c.UEFI = test.uefi; test.uefi {
+				c.TPM = vm.CRB
+			}
 			test.boot(t, &c)
-			booted(t, vmtest.Start(t, c), vmCmdline)
+			m := vmtest.Start(t, c)
+			booted(t, m, vmCmdline)
+			switch {
+			case slices.Contains(test.ways, measurements.IPXE):
+				asPredicted(t, m, predictedWith(t, readFile(t, filepath.Join(ipxeFolder(t), ipxeName))), test.ways...)
+			case test.uefi:
+				asPredicted(t, m, predicted(t), test.ways...)
+			}
 		})
 	}
 }

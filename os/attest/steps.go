@@ -31,8 +31,7 @@ type Steps struct {
 // copyFile is where the ciphertext of an overlay stays until it is known whether it was good.
 const copyFile = "/var/lib/ember/overlay.sealed"
 
-// NewSteps begins, or goes on where a program before this one has ended: see State. Of an overlay that comes, a copy
-// is there until Close.
+// NewSteps begins, or goes on where a program before this one has ended: see State.
 func NewSteps(c cmdline.Config) (*Steps, error) {
 	if err := errors.Join(os.MkdirAll(Run, 0o755), os.MkdirAll(filepath.Dir(copyFile), 0o700)); err != nil {
 		return nil, fmt.Errorf("making the directory of the attestation: %w", err)
@@ -181,8 +180,15 @@ func (s *Steps) Cap(ctx context.Context) error {
 // Ready has init start the workload.
 func (s *Steps) Ready() error { return s.tell() }
 
-// Sealed is the overlay that is in the root, nil if there is none or it can not be had any more.
+// Sealed is the overlay that is in the root, nil if there is none or it can not be had any more. Its ciphertext is
+// there until Forget or Close.
 func (s *Steps) Sealed() *Sealed { return s.program.sealed }
+
+// Forget removes what Sealed is read from.
+func (s *Steps) Forget() error {
+	s.program.sealed = nil
+	return os.RemoveAll(s.program.copy)
+}
 
 // Probe asks whether the server is there.
 func (s *Steps) Probe(ctx context.Context) error {
@@ -213,10 +219,7 @@ func (s *Steps) Close() error {
 	if s.overlay != nil {
 		errs = append(errs, s.overlay.Close())
 	}
-	if err := os.RemoveAll(s.program.copy); err != nil {
-		errs = append(errs, err)
-	}
-	return errors.Join(append(errs, s.unlock())...)
+	return errors.Join(append(errs, s.Forget(), s.unlock())...)
 }
 
 func (s *Steps) closeSession() (err error) {

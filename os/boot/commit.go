@@ -26,6 +26,7 @@ import (
 
 // commit keeps what has made this machine a healthy node. Where it can not, it counts the success all the same.
 func (n *node) commit(ctx context.Context) error {
+	defer func() { n.warn("some of the memory is not free again", n.steps.Forget()) }()
 	d, err := n.find(ctx)
 	if err != nil {
 		return err

@@ -53,6 +53,7 @@ type fakeSteps struct {
 func (s *fakeSteps) State() attest.State           { return s.state }
 func (s *fakeSteps) Sealed() *attest.Sealed        { return s.sealed }
 func (s *fakeSteps) Keys() ([]manifest.Key, error) { return []manifest.Key{s.key}, nil }
+func (s *fakeSteps) Forget() error                 { s.sealed = nil; return nil }
 func (s *fakeSteps) Others() *http.Client          { return http.DefaultClient }
 func (s *fakeSteps) Open(kept attest.Sealed, node string) error {
 	r, err := kept.Ciphertext()
@@ -234,12 +235,12 @@ func TestCommit(t *testing.T) {
 		t.Errorf("the first boot is %+v", e)
 	}
 	b.gets(7)
+	sealed := b.steps.sealed
 	b.commits()
 	b.holds(state.A, first, 7)
 	if got := b.vars.Preferred(titles[state.B], titles[state.A]); got != titles[state.A] {
 		t.Errorf("the firmware boots %q", got)
 	}
-	sealed := b.steps.sealed
 
 	// Nobody answers, and the slot is booted.
 	if e := b.boot(machine.Disk, first); e.Failures != 1 || !e.Means.Kexec {

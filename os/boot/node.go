@@ -36,6 +36,7 @@ type steps interface {
 	Cap(ctx context.Context) error
 	Ready() error
 	Sealed() *attest.Sealed
+	Forget() error
 	Keys() ([]manifest.Key, error)
 	Others() *http.Client
 	Probe(ctx context.Context) error

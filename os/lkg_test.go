@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/ember-os/ember/os/lkg/esp"
 	"github.com/ember-os/ember/os/lkg/machine"
@@ -39,13 +40,13 @@ const (
 // rackMachine is a machine that boots from the network, by HTTP, and has a disk with an empty EFI system partition.
 type rackMachine struct {
 	*site
-	t      *testing.T
+	t      testing.TB
 	config vm.Config
 	image  string                 // of its disk
 	system atomic.Pointer[[]byte] // that the boot server has; nil for none
 }
 
-func newRackMachine(t *testing.T) *rackMachine {
+func newRackMachine(t testing.TB) *rackMachine {
 	t.Helper()
 	r := &rackMachine{t: t, image: filepath.Join(t.TempDir(), "disk")}
 	n := lan("boot", "1")
@@ -153,7 +154,7 @@ func reach(m *vmtest.Machine, p machine.Phase) stage.Line {
 }
 
 // must checks fields of a line.
-func must(t *testing.T, line stage.Line, fields ...string) {
+func must(t testing.TB, line stage.Line, fields ...string) {
 	t.Helper()
 	for _, f := range fields {
 		key, want, _ := strings.Cut(f, "=")
@@ -164,7 +165,7 @@ func must(t *testing.T, line stage.Line, fields ...string) {
 }
 
 // reboots waits for the machine to reboot by itself.
-func reboots(t *testing.T, m *vmtest.Machine) {
+func reboots(t testing.TB, m *vmtest.Machine) {
 	t.Helper()
 	if end := m.End(); end.Reason != vm.Reboot {
 		t.Fatalf("the machine has ended by %+v", end)
@@ -424,4 +425,32 @@ func TestLKGWithout(t *testing.T) {
 			}
 		})
 	}
+}
+
+// BenchmarkLKG measures a cold start without any server: from QEMU's start until the node is healthy with what was
+// kept. The firmware tries a network that does not answer first. What it takes until the kernel starts is its own, and
+// of the rest the wait for the server is what ember.lkg_limits says.
+func BenchmarkLKG(b *testing.B) {
+	r := newRackMachine(b)
+	r.seal(configured("one")...)
+	r.start()
+	r.publish("first")
+	r.keeps("first", "one")
+	r.stop()
+	dead := startLab(b, silent("dead", "8"))
+	var firmware, ours time.Duration
+	for b.Loop() {
+		c := r.config
+		card := dead.Port("dead")
+		card.Boot = vm.HTTPBoot
+		c.NICs = []vm.NIC{card}
+		start := time.Now()
+		m := vmtest.Start(b, c)
+		line := await(m, stage.Start)
+		firmware += time.Since(start) - line.T
+		ours += reach(m, machine.Healthy).T
+		m.Close()
+	}
+	b.ReportMetric(firmware.Seconds()/float64(b.N), "s-firmware")
+	b.ReportMetric(ours.Seconds()/float64(b.N), "s-to-healthy")
 }

@@ -37,7 +37,8 @@ const (
 	firmwareVars = "ovmf-vars.fd" // in a machine's directory
 )
 
-// rackMachine is a machine that boots from the network, by HTTP, and has a disk with an empty EFI system partition.
+// rackMachine is a machine that boots from the network, by HTTP, and has a disk with an EFI system partition that is
+// empty.
 type rackMachine struct {
 	*site
 	t      testing.TB
@@ -46,13 +47,13 @@ type rackMachine struct {
 	system atomic.Pointer[[]byte] // that the boot server has; nil for none
 }
 
-func newRackMachine(t testing.TB) *rackMachine {
+func newRackMachine(t testing.TB, free int64) *rackMachine {
 	t.Helper()
 	r := &rackMachine{t: t, image: filepath.Join(t.TempDir(), "disk")}
 	n := lan("boot", "1")
 	n.DHCP += "\n" + httpDHCP
 	r.site = siteOn(t, n)
-	if err := disk.Make(t.Context(), r.root(), r.image, nil, espFree); err != nil {
+	if err := disk.Make(t.Context(), r.root(), r.image, nil, free); err != nil {
 		t.Fatal(err)
 	}
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -202,7 +203,7 @@ func (r *rackMachine) keeps(variant, configuration string) {
 // TestLKG has the whole rack lose its power, and its servers.
 func TestLKG(t *testing.T) {
 	t.Parallel()
-	r := newRackMachine(t)
+	r := newRackMachine(t, espFree)
 	r.seal(configured("one")...)
 	r.start()
 	r.publish("first")
@@ -255,7 +256,7 @@ func TestLKG(t *testing.T) {
 // TestLKGBad has a machine go round with configurations that are bad, be refused, and come to rest with a good one.
 func TestLKGBad(t *testing.T) {
 	t.Parallel()
-	r := newRackMachine(t)
+	r := newRackMachine(t, espFree)
 	r.seal(configured("one")...)
 	r.start()
 	r.publish("first")
@@ -306,7 +307,7 @@ func TestLKGBad(t *testing.T) {
 // TestLKGBootNext has a machine fall back: by BootNext, and where the firmware ignores that, by kexec.
 func TestLKGBootNext(t *testing.T) {
 	t.Parallel()
-	r := newRackMachine(t)
+	r := newRackMachine(t, espFree)
 	r.seal(configured("one")...)
 	r.start()
 	r.publish("first")
@@ -376,6 +377,23 @@ func (r *rackMachine) setVariables(variables []ovmf.Variable) {
 	}
 }
 
+// TestLKGFull has a partition without the room for two slots.
+func TestLKGFull(t *testing.T) {
+	t.Parallel()
+	r := newRackMachine(t, 40<<20)
+	r.seal(configured("one")...)
+	r.start()
+	r.publish("first")
+	m := r.boot(true)
+	if line := reach(m, machine.Kept); !strings.Contains(line.Get("why"), "the EFI system partition has room for") {
+		t.Errorf("it says %v", line)
+	}
+	m.Close()
+	if r.file(slotA) != nil {
+		t.Error("a slot was written")
+	}
+}
+
 // TestLKGWithout has machines that can keep nothing, say why, and do their work.
 func TestLKGWithout(t *testing.T) {
 	for _, test := range []struct {
@@ -431,7 +449,7 @@ func TestLKGWithout(t *testing.T) {
 // kept. The firmware tries a network that does not answer first. What it takes until the kernel starts is its own, and
 // of the rest the wait for the server is what ember.lkg_limits says.
 func BenchmarkLKG(b *testing.B) {
-	r := newRackMachine(b)
+	r := newRackMachine(b, espFree)
 	r.seal(configured("one")...)
 	r.start()
 	r.publish("first")

@@ -22,7 +22,7 @@ const (
 // cut would have left: after each write around a flush, and some of those that fill a file.
 func TestLKGPowerCut(t *testing.T) {
 	t.Parallel()
-	r := newRackMachine(t)
+	r := newRackMachine(t, espFree)
 	r.seal(configured("one")...)
 	r.start()
 	r.publish("first")

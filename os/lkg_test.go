@@ -3,7 +3,10 @@ package os_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -14,6 +17,7 @@ import (
 	"time"
 
 	"github.com/ember-os/ember/os/lkg/esp"
+	"github.com/ember-os/ember/os/lkg/fattest"
 	"github.com/ember-os/ember/os/lkg/machine"
 	"github.com/ember-os/ember/os/lkg/program"
 	"github.com/ember-os/ember/os/stage"
@@ -30,7 +34,6 @@ import (
 const (
 	slotA     = "EFI/BOOT/BOOTX64.EFI"
 	slotB     = "EFI/EMBERB/BOOT.EFI"
-	lkgState  = "EFI/EMBER/STATE"
 	lkgLimits = "attest:25s,disk:25s,start:40s,hold:1s,wait:1s,longest:2s,probe:2s"
 	espFree   = 160 << 20
 
@@ -125,17 +128,32 @@ func (r *rackMachine) boot(netboot bool) *vmtest.Machine {
 // file is one of the partition, nil if it is not there.
 func (r *rackMachine) file(name string) []byte {
 	r.t.Helper()
-	cmd, err := r.root().Command(r.t.Context(), toolroot.Options{
-		Binds: []toolroot.Bind{{Src: r.image, Dst: "/disk"}}, NoNet: true,
-	}, "mtype", "-i", "/disk@@1M", "::"+name)
+	f, err := fattest.From(r.partition()).Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	b, err := cmd.Output()
+	size, err := f.Size()
 	if err != nil {
-		return nil
+		r.t.Fatal(err)
+	}
+	b := make([]byte, size)
+	if _, err := f.ReadAt(b, 0); err != nil && err != io.EOF {
+		r.t.Fatal(err)
 	}
 	return b
+}
+
+// partition is the EFI system partition as it is on the disk.
+func (r *rackMachine) partition() []byte {
+	r.t.Helper()
+	b, err := os.ReadFile(r.image)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return b[espStart : len(b)-espStart]
 }
 
 // runs waits for the kernel to say which variant it is.

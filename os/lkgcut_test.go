@@ -85,16 +85,6 @@ func TestLKGPowerCut(t *testing.T) {
 	}
 }
 
-// partition is the EFI system partition as it is on the disk.
-func (r *rackMachine) partition() []byte {
-	r.t.Helper()
-	b, err := os.ReadFile(r.image)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return b[espStart : len(b)-espStart]
-}
-
 // content is what the good slot of a partition holds.
 func content(t *testing.T, partition []byte) state.Content {
 	t.Helper()

@@ -30,9 +30,13 @@ const (
 	orderVariable   = "BootOrder"
 	nextVariable    = "BootNext"
 	currentVariable = "BootCurrent"
-	partVariable    = "LoaderDevicePartUUID" // as systemd-stub sets it, and the next
-	imageVariable   = "LoaderImageIdentifier"
+	partVariable    = "DevicePartUUID" // behind one of by
+	imageVariable   = "ImageIdentifier"
 )
+
+// by is who tells where a program comes from: systemd-stub of itself, and of the loader before it, which is itself if
+// there was none. Before version 256 it has only the latter.
+var by = []string{"Stub", "Loader"}
 
 func entryName(number uint16) string { return fmt.Sprintf("Boot%04X", number) }
 
@@ -49,10 +53,17 @@ func (v Variables) Current() (Boot, error) {
 		k := follow(o.path)
 		b = Boot{Network: k.network, Title: o.description, Partition: k.partition, File: k.file}
 	}
-	if part, err := v.text(partVariable); err == nil {
-		b.Partition = parseGUID(part)
-		if image, err := v.text(imageVariable); err == nil {
-			b.File, b.Stub = slashes(image), b.Partition != (GUID{})
+	for _, who := range by {
+		image, noImage := v.text(who + imageVariable)
+		part, _ := v.text(who + partVariable)
+		if guid := parseGUID(part); guid != (GUID{}) {
+			b.Partition = guid
+			if noImage == nil {
+				b.File, b.Stub = slashes(image), true
+			}
+		}
+		if noImage == nil {
+			break
 		}
 	}
 	if errors.Is(err, fs.ErrNotExist) {

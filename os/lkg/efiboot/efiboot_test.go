@@ -305,7 +305,18 @@ func TestCurrent(t *testing.T) {
 		t.Errorf("%+v, %v", b, err)
 	}
 	f.set("LoaderImageIdentifier", loader, ucs2(`\EFI\EMBERB\BOOT.EFI`))
-	if b, err := f.Current(); b != (Boot{Title: "disk", Partition: partition.GUID, File: slotB.File, Stub: true}) || err != nil {
+	fromSlot := Boot{Title: "disk", Partition: partition.GUID, File: slotB.File, Stub: true}
+	if b, err := f.Current(); b != fromSlot || err != nil {
+		t.Errorf("%+v, %v", b, err)
+	}
+	f.set("StubImageIdentifier", loader, ucs2(`\uki.efi`)) // from the network
+	if b, err := f.Current(); b != (Boot{Title: "disk"}) || err != nil {
+		t.Errorf("%+v, %v", b, err)
+	}
+	f.set("StubDevicePartUUID", loader, ucs2(partUUID))
+	f.set("StubImageIdentifier", loader, ucs2(`\EFI\EMBERB\BOOT.EFI`))
+	f.set("LoaderImageIdentifier", loader, ucs2(`\EFI\BOOT\BOOTX64.EFI`))
+	if b, err := f.Current(); b != fromSlot || err != nil {
 		t.Errorf("%+v, %v", b, err)
 	}
 	f.set("BootCurrent", global, []byte{1})

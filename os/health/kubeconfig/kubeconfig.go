@@ -122,7 +122,11 @@ func decode(text []byte) (f file, err error) {
 	if err := check(&document, 0); err != nil {
 		return f, err
 	}
-	return f, document.Decode(&f)
+	err = document.Decode(&f)
+	if wrong, ok := errors.AsType[*yaml.LoadErrors](err); ok && len(wrong.Errors) > 0 { // whose text may have a part of a key
+		err = fmt.Errorf("line %d: this is not what a kubeconfig has here", wrong.Errors[0].Mark.Line)
+	}
+	return f, err
 }
 
 func check(n *yaml.Node, depth int) error {

@@ -81,6 +81,7 @@ func run(ctx context.Context, args []string) error {
 		attest:   p.attest,
 		setClock: p.setClock,
 		stage:    p.stage,
+		report:   p.report,
 		trust:    trust,
 		capTPM:   func() error { return capTPM(tpm.Device) },
 		reboot:   func() error { return syscall.Kill(1, syscall.SIGTERM) },
@@ -91,7 +92,12 @@ func run(ctx context.Context, args []string) error {
 		sleep: sleep,
 		state: State{Server: config.Attest.URL},
 	}
-	return m.run(ctx)
+	if err := m.run(ctx); err != nil {
+		m.reports.stop()
+		return err
+	}
+	m.reports.wait()
+	return nil
 }
 
 // lock keeps a second program from doing the same at the same time.

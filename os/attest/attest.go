@@ -71,7 +71,6 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer unlock()
 	p := program{params: config.Attest, log: logline.New(os.Stderr, min(config.Log, slog.LevelInfo)), anchors: Dir, staging: staging, root: "/", system: x509.SystemCertPool, kernel: kernel, initrds: initrds}
 	m := machine{
 		log:      p.log,
@@ -92,7 +91,8 @@ func run(ctx context.Context, args []string) error {
 		sleep: sleep,
 		state: State{Server: config.Attest.URL},
 	}
-	if err := m.run(ctx); err != nil {
+	// Who attests once more need not wait for the reports.
+	if err := errors.Join(m.run(ctx), unlock()); err != nil {
 		m.reports.stop()
 		return err
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/ember-os/ember/attest/server"
 	"github.com/ember-os/ember/attest/store"
 	"github.com/ember-os/ember/attest/store/bolt"
+	"github.com/ember-os/ember/attest/trace"
 	"github.com/ember-os/ember/os/version"
 )
 
@@ -51,6 +52,7 @@ type process struct {
 	audit       *auditFile
 	server      *server.Server
 	metrics     *metrics.Metrics
+	tracer      *trace.Tracer // nil unless asked for
 	stopping    atomic.Bool
 	certificate atomic.Pointer[tls.Certificate]
 	overlays    server.Overlays
@@ -79,6 +81,9 @@ func (p *process) open(ctx context.Context) error {
 		return err
 	}
 	p.registry = store.NewRegistry(p.store, nil)
+	if p.tracer, err = trace.New(ctx, version.Version); err != nil {
+		return err
+	}
 	if p.audit, err = openAudit(c.Audit); err != nil {
 		return err
 	}
@@ -220,7 +225,7 @@ func (p *process) run(ctx context.Context, public, private, status net.Listener,
 	if c.TLS != (keyPair{}) {
 		public = tls.NewListener(public, p.tlsConfig())
 	}
-	machines, operators := p.httpServer(p.server), p.httpServer(p.adminHandler())
+	machines, operators := p.httpServer(p.tracer.Handler(p.server)), p.httpServer(p.adminHandler())
 	operators.ConnContext = withPeer
 	servers := []*http.Server{machines, operators}
 	failed := make(chan error, 3)
@@ -258,6 +263,9 @@ func (p *process) run(ctx context.Context, public, private, status net.Listener,
 		if s.Shutdown(end) != nil {
 			s.Close()
 		}
+	}
+	if err := p.tracer.Close(end); err != nil {
+		p.log.Error("sending the last traces", "error", err)
 	}
 	return err
 }

@@ -19,7 +19,8 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
-	"github.com/ember-os/ember/attest/admin"
+	"github.com/ember-os/ember/attest/operator"
+	"github.com/ember-os/ember/attest/overlay/depot"
 	"github.com/ember-os/ember/attest/server"
 	"github.com/ember-os/ember/attest/store"
 	"github.com/ember-os/ember/attest/store/bolt"
@@ -49,13 +50,18 @@ type process struct {
 	audit       *auditFile
 	server      *server.Server
 	certificate atomic.Pointer[tls.Certificate]
+	operators   atomic.Pointer[operator.Set]
+	depot       atomic.Pointer[depot.Depot]
 	overlays    server.Overlays
 	seen        string // fingerprint of the files in use
+
+	reloads   chan chan server.Overlays // asks watch for a reload, and gets what is published then
+	unwatched chan struct{}             // closed when watch has ended
 }
 
 // start opens everything but the network.
 func start(ctx context.Context, path string, flags flags, log *slog.Logger) (*process, error) {
-	p := &process{path: path, flags: flags, log: log}
+	p := &process{path: path, flags: flags, log: log, reloads: make(chan chan server.Overlays), unwatched: make(chan struct{})}
 	if err := p.open(ctx); err != nil {
 		p.close()
 		return nil, err
@@ -121,6 +127,8 @@ func (p *process) fingerprint(c *config) string {
 func (p *process) use(c *config, l *loaded, seen string) {
 	p.config, p.seen, p.overlays = c, seen, l.settings.Overlays
 	p.certificate.Store(l.certificate)
+	p.operators.Store(&l.operators)
+	p.depot.Store(l.depot)
 	for _, err := range l.warnings {
 		p.log.Warn("loading", "problem", err)
 	}
@@ -136,7 +144,7 @@ func (p *process) reload(ctx context.Context) error {
 	seen := p.fingerprint(c)
 	p.seen = seen // a fault is told of once
 	if !p.config.sameFixed(c) {
-		return errors.New("what has changed in the configuration needs a restart: only tls, enrolment, overlays and policies are read again")
+		return errors.New("what has changed in the configuration needs a restart: only tls, enrolment, operators.folder, overlays and policies are read again")
 	}
 	l, err := load(ctx, c, p.registry, p.overlays)
 	if err != nil {
@@ -149,12 +157,15 @@ func (p *process) reload(ctx context.Context) error {
 
 // watch reloads when a file has changed, and on SIGHUP, when the audit log is opened again as well.
 func (p *process) watch(ctx context.Context, hangup <-chan os.Signal, every time.Duration) {
+	defer close(p.unwatched)
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
+		var asked chan server.Overlays
 		select {
 		case <-ctx.Done():
 			return
+		case asked = <-p.reloads:
 		case <-hangup:
 			if err := p.audit.reopen(); err != nil {
 				p.log.Error("opening the audit log again", "error", err)
@@ -169,6 +180,9 @@ func (p *process) watch(ctx context.Context, hangup <-chan os.Signal, every time
 		} else {
 			p.log.Info("reloaded")
 		}
+		if asked != nil {
+			asked <- p.overlays
+		}
 	}
 }
 
@@ -182,38 +196,71 @@ func serve(ctx context.Context, path string, flags flags, log *slog.Logger) erro
 		return err
 	}
 	defer p.close()
-	public, err := net.Listen("tcp", p.config.Listen)
+	l, err := listen(p.config)
 	if err != nil {
-		return fmt.Errorf("listening for machines: %w", err)
+		return err
 	}
-	private, err := listenUnix(p.config.Admin)
-	if err != nil {
-		public.Close()
-		return fmt.Errorf("listening for operators: %w", err)
+	return p.run(ctx, l, hangup)
+}
+
+// listeners are where a server can be reached.
+type listeners struct {
+	machines net.Listener
+	local    net.Listener // the unix socket of operators
+	remote   net.Listener // the address of operators; nil if they have none
+}
+
+func listen(c *config) (l listeners, err error) {
+	defer func() {
+		if err != nil {
+			l.close()
+		}
+	}()
+	if l.machines, err = net.Listen("tcp", c.Listen); err != nil {
+		return l, fmt.Errorf("listening for machines: %w", err)
 	}
-	return p.run(ctx, public, private, hangup)
+	if l.local, err = listenUnix(c.Admin); err != nil {
+		return l, fmt.Errorf("listening for operators: %w", err)
+	}
+	if c.Operators.Listen != "" {
+		if l.remote, err = net.Listen("tcp", c.Operators.Listen); err != nil {
+			return l, fmt.Errorf("listening for operators: %w", err)
+		}
+	}
+	return l, nil
+}
+
+func (l listeners) close() {
+	for _, one := range []net.Listener{l.machines, l.local, l.remote} {
+		if one != nil {
+			one.Close()
+		}
+	}
 }
 
 // run serves until ctx ends.
-func (p *process) run(ctx context.Context, public, private net.Listener, hangup <-chan os.Signal) error {
+func (p *process) run(ctx context.Context, l listeners, hangup <-chan os.Signal) error {
 	c := p.config
-	public = server.Listen(public, server.Connections{All: c.Limits.Connections, PerAddress: c.Limits.ConnectionsPerAddress, Proxies: c.Proxies},
-		func(from netip.Addr) { p.log.Debug("too many connections", "address", from) })
+	fields := []any{"address", l.machines.Addr().String(), "binding", c.Binding, "operators", l.local.Addr().String()}
+	machines, local := p.httpServer(p.server), p.httpServer(p.adminHandler())
+	local.ConnContext = withPeer
+	servers := []*http.Server{machines, local}
+	failed := make(chan error, 3)
+	public := p.limited(l.machines)
 	if c.TLS != (keyPair{}) {
 		public = tls.NewListener(public, p.tlsConfig())
 	}
-	machines, operators := p.httpServer(p.server), p.httpServer(p.adminHandler())
-	operators.ConnContext = withPeer
-	failed := make(chan error, 2)
 	go func() { failed <- machines.Serve(public) }()
-	go func() { failed <- operators.Serve(private) }()
+	go func() { failed <- local.Serve(l.local) }()
+	if l.remote != nil {
+		remote := p.httpServer(p.named(p.adminHandler()))
+		servers = append(servers, remote)
+		fields = append(fields, "remoteOperators", l.remote.Addr().String())
+		go func() { failed <- remote.Serve(p.onlyOperators(p.limited(l.remote))) }()
+	}
 	ctx, cancel := context.WithCancel(ctx)
-	watching := make(chan struct{})
-	go func() {
-		defer close(watching)
-		p.watch(ctx, hangup, watchInterval)
-	}()
-	p.log.Info("serving", "address", public.Addr().String(), "binding", c.Binding, "operators", private.Addr().String())
+	go p.watch(ctx, hangup, watchInterval)
+	p.log.Info("serving", fields...)
 	daemon.SdNotify(false, daemon.SdNotifyReady)
 
 	var err error
@@ -223,15 +270,22 @@ func (p *process) run(ctx context.Context, public, private net.Listener, hangup 
 	case err = <-failed:
 	}
 	cancel()
-	<-watching
+	<-p.unwatched
 	end, stop := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer stop()
-	for _, s := range []*http.Server{machines, operators} {
+	for _, s := range servers {
 		if s.Shutdown(end) != nil {
 			s.Close()
 		}
 	}
 	return err
+}
+
+// limited bounds the connections of a listener.
+func (p *process) limited(l net.Listener) net.Listener {
+	c := p.config
+	limits := server.Connections{All: c.Limits.Connections, PerAddress: c.Limits.ConnectionsPerAddress, Proxies: c.Proxies}
+	return server.Listen(l, limits, func(from netip.Addr) { p.log.Debug("too many connections", "address", from) })
 }
 
 // httpServer speaks HTTP/1.1 only: one request, perhaps a download.
@@ -257,12 +311,6 @@ func (p *process) tlsConfig() *tls.Config {
 		ClientCAs:              p.server.Authority.Pool(),
 		SessionTicketsDisabled: true, // a machine connects once
 	}
-}
-
-func (p *process) adminHandler() http.Handler {
-	return admin.Handler(p.registry, peer, func(ctx context.Context, who, action, node string, err error) {
-		p.server.Audit.Operator(ctx, time.Now(), who, action, node, err)
-	})
 }
 
 // listenUnix listens where only this user may connect. What a server before has left there goes; that none runs

@@ -9,7 +9,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ember-os/ember/attest/policy"
 	"github.com/ember-os/ember/attest/protocol"
+	"github.com/ember-os/ember/attest/store"
+	"github.com/ember-os/ember/attest/verify"
 )
 
 // Audit writes one line of JSON for every decision. Nothing in it is secret: no keys, no nonces, no grants.
@@ -53,7 +56,7 @@ const (
 )
 
 // CodeAllowed is the code of a grant.
-const CodeAllowed = "ok"
+const CodeAllowed = store.Granted
 
 // decision is a line of the audit log.
 type decision struct {
@@ -70,6 +73,12 @@ type decision struct {
 	version     uint64
 	image       string // the machine's word
 	certificate string // serial number of the one that was issued
+
+	// What records have besides. Evidence is nil for what is no decision about a machine: its request was not
+	// verified, or there were too many.
+	evidence *verify.Evidence
+	compared policy.Comparison
+	known    bool // it is enrolled in a file
 }
 
 // maxText is the longest text that comes from outside, in bytes.

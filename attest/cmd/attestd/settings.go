@@ -16,6 +16,7 @@ import (
 	"github.com/ember-os/ember/attest/overlay/depot"
 	"github.com/ember-os/ember/attest/overlay/manifest"
 	"github.com/ember-os/ember/attest/policy"
+	"github.com/ember-os/ember/attest/roster"
 	"github.com/ember-os/ember/attest/server"
 	"github.com/ember-os/ember/attest/store"
 )
@@ -88,7 +89,7 @@ func listedMachines(path string) (map[string]bool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the list of machines: %w", err)
 	}
-	machines, err := parseMachines(b)
+	machines, err := roster.Parse(b)
 	if err != nil {
 		return nil, fmt.Errorf("reading the list of machines %s: %w", path, err)
 	}

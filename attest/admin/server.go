@@ -8,6 +8,9 @@
 //	POST /v1/machines/NODE/dismiss       takes it off the queue
 //	POST /v1/machines/NODE/revoke        lets it in no more
 //	POST /v1/machines/NODE/forget        unsays enroll or revoke
+//	GET  /v1/nodes?after=NODE&limit=N    what is known of machines, at most Page; node=, state=, tier=, verdict=,
+//	                                     boot=, image=, overlay=, health=, search= say of which (view.Filter)
+//	GET  /v1/nodes/NODE                  all that is known of one
 //	GET  /v1/overlays                    the overlays, with their versions
 //	GET  /v1/overlays/NAME               one of them
 //	GET  /v1/overlays/NAME/N/manifest    the signed manifest of version N
@@ -98,6 +101,7 @@ type Server struct {
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	s.serveMachines(mux)
+	s.serveNodes(mux)
 	s.serveOverlays(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		controller := http.NewResponseController(w)

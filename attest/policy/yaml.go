@@ -96,3 +96,27 @@ func Parse(b []byte) (*Set, error) {
 	}
 	return set, nil
 }
+
+// ParseFile reads a YAML document that is a list of policies, or the configuration of an attestation server, which
+// has such a list under "policies". What else that has is the server's business.
+func ParseFile(b []byte) (*Set, error) {
+	var document yaml.Node
+	if err := yaml.Unmarshal(b, &document); err != nil {
+		return nil, fmt.Errorf("reading policies: %w", err)
+	}
+	if len(document.Content) == 0 || document.Content[0].Kind != yaml.MappingNode {
+		return Parse(b)
+	}
+	var c struct {
+		Policies []Policy       `yaml:"policies"`
+		Rest     map[string]any `yaml:",inline"`
+	}
+	if err := DecodeYAML(b, &c); err != nil {
+		return nil, fmt.Errorf("reading policies: %w", err)
+	}
+	set, err := New(c.Policies)
+	if err != nil {
+		return nil, fmt.Errorf("reading policies: %w", err)
+	}
+	return set, nil
+}

@@ -20,6 +20,7 @@ import (
 	"github.com/ember-os/ember/attest/overlay/archive"
 	"github.com/ember-os/ember/attest/overlay/manifest"
 	"github.com/ember-os/ember/attest/overlay/seal"
+	"github.com/ember-os/ember/os/lkg/booted"
 )
 
 // sealing is what the flags of seal say.
@@ -63,7 +64,7 @@ overlay publish sends to a server. It takes the place of an older version at onc
 	f.StringVar(&s.nodes, "nodes", "", "the machines that it is for, ID,… (default: all)")
 	f.StringVar(&s.expires, "expires", "", "30d, 12h, 2027-01-31 or 2027-01-31T12:00:00Z (default: never)")
 	f.StringVar(&s.kernel, "kernel", "", "machines that run another kernel than this file do not take it")
-	f.StringVar(&s.initrd, "initrd", "", "the same for the initrd")
+	f.StringVar(&s.initrd, "initrd", "", "the same for the initrd; machines need UEFI with a TPM, or retain_initrd")
 	f.StringVar(&s.address, "url", "", "where you will put overlay.age, if attestd is not to serve it")
 	f.StringVar(&s.out, "out", ".", "where the folder goes")
 	return c
@@ -154,7 +155,7 @@ func (s *sealing) describe(now time.Time) (*manifest.Manifest, error) {
 		return nil, misuse("--url %q is not of the form SCHEME://HOST/PATH", s.address)
 	}
 	if s.kernel != "" {
-		if m.Kernel, err = hash(s.kernel); err != nil {
+		if m.Kernel, err = booted.KernelFile(s.kernel); err != nil {
 			return nil, err
 		}
 	}

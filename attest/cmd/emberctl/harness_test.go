@@ -13,6 +13,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -143,7 +144,7 @@ func (d *desk) serve(t *testing.T) (url, pin string) {
 	certificate := selfSigned(t)
 	server.TLS = operator.Require(&tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{certificate}},
 		func() operator.Set { return *d.set.Load() })
-	server.Config.ErrorLog = nil
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	if err := os.WriteFile("server.pem", pemOf(certificate.Leaf), 0o644); err != nil {

@@ -32,11 +32,11 @@ and servers it is an update like any other. Only a manifest is made and sent, as
 ciphertext is on the server. This is the way to go back.
 
 With --downgrade the older version itself is published, and the server forgets that
-there were newer ones. It needs no key. But a machine that remembers the newest version
-that it has applied may refuse it, and so does a policy whose version is higher; and
-secrets of the old version are in use again.
+there were newer ones, which may be published again as well. It needs no key. Machines
+of a policy whose version is higher get nothing then.
 
-Machines that run keep what they have: they get the other one when they boot.`,
+In both cases secrets of the old version are in use again. Machines that run keep what
+they have: they get the other one when they boot.`,
 		Example: `  emberctl overlay list rack
   emberctl overlay rollback rack 6 --key keys/signing.key
   emberctl overlay rollback rack 6 --downgrade --yes`,
@@ -80,7 +80,7 @@ func (a *app) rollback(ctx context.Context, r rollback, name string, version uin
 	if err != nil {
 		return err
 	}
-	if err := a.confirm(r.yes, "%s%s", what, instead(before, 0)); err != nil {
+	if err := a.confirm(r.yes, "%s\nMachines get it when they boot, with the secrets that it has.", what); err != nil {
 		return err
 	}
 	var v depot.Version
@@ -111,7 +111,7 @@ func (r *rollback) plan(ctx context.Context, c *admin.Client, before depot.Overl
 	name := before.Name
 	if r.downgrade {
 		return func(ctx context.Context) (depot.Version, error) { return c.Downgrade(ctx, name, version) },
-			fmt.Sprintf("This publishes version %d of overlay %s as it is, although version %d was published. Machines that have\napplied a newer one may refuse it", version, name, before.Newest), nil
+			fmt.Sprintf("This publishes version %d of overlay %s as it is%s, and forgets that version %d was published.", version, name, instead(before, 0), before.Newest), nil
 	}
 	var signed []byte
 	err = r.within(ctx, func(ctx context.Context) error {
@@ -140,7 +140,7 @@ func (r *rollback) plan(ctx context.Context, c *admin.Client, before depot.Overl
 		return nil, "", err
 	}
 	return func(ctx context.Context) (depot.Version, error) { return c.Reissue(ctx, name, version, signed) },
-		fmt.Sprintf("This publishes the contents of version %d of overlay %s as version %d", version, name, m.Version), nil
+		fmt.Sprintf("This publishes the contents of version %d of overlay %s as version %d%s.", version, name, m.Version, instead(before, 0)), nil
 }
 
 // renew makes an old manifest that of the next version.

@@ -64,7 +64,7 @@ func TestOverlays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if status != done || got != "published version 2 of overlay rack in the place of version 3\n" || !strings.Contains(said, "may refuse it") || !bytes.Equal(second, third) {
+	if status != done || got != "published version 2 of overlay rack in the place of version 3\n" || !strings.Contains(said, "in the place of version 3, and forgets that version 3 was published.\nMachines get it when they boot") || !bytes.Equal(second, third) {
 		t.Errorf("status %d: %s, %s", status, got, said)
 	}
 	table := d.ok(t, "overlay", "list")

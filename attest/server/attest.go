@@ -40,6 +40,8 @@ func (s *Server) attest(w http.ResponseWriter, r *http.Request) {
 		problem := &refusal{status: http.StatusTooManyRequests, code: CodeRateAddress, message: "too many requests from your address", after: wait}
 		if first { // an attacker does not fill the log
 			s.refuse(r.Context(), d, problem)
+		} else {
+			s.Counters.Decision(Refuse, problem.code, "", 0)
 		}
 		w.Header().Set("Connection", "close") // its body stays unread
 		problem.write(w)
@@ -53,12 +55,14 @@ func (s *Server) attest(w http.ResponseWriter, r *http.Request) {
 		if again.expired {
 			s.refuse(r.Context(), d, refused(&refusal{code: CodeNonceExpired, message: "the nonce is too old"}))
 		}
+		s.Counters.Challenge()
 		writeJSON(w, http.StatusPreconditionRequired, protocol.Challenge{Nonce: s.nonces.issue(s.Now())})
 	case err != nil:
 		problem := refused(err)
 		s.refuse(r.Context(), d, problem)
 		problem.write(w)
 	default:
+		s.Counters.Decision(d.verdict, d.code, d.tier, s.Now().Sub(d.start))
 		writeJSON(w, http.StatusOK, answer)
 	}
 }
@@ -75,7 +79,9 @@ func (s *Server) refuse(ctx context.Context, d *decision, r *refusal) {
 	}
 	d.code, d.reason = r.code, r.Error()
 	ctx = context.WithoutCancel(ctx)
-	s.Audit.decision(ctx, d, s.Now())
+	now := s.Now()
+	s.Audit.decision(ctx, d, now)
+	s.Counters.Decision(d.verdict, d.code, d.tier, now.Sub(d.start))
 	s.noteRefusal(ctx, d)
 }
 

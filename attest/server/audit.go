@@ -141,6 +141,12 @@ func (a *Audit) Operator(ctx context.Context, now time.Time, o Operation) error 
 	return a.write(ctx, now, "operator", attrs...)
 }
 
+// report writes down that a machine has said how it is.
+func (a *Audit) report(ctx context.Context, now time.Time, node, from, certificate, stage, health string) error {
+	return a.write(ctx, now, "report", slog.String("address", from), slog.String("node", node),
+		slog.String("certificate", certificate), slog.String("stage", stage), slog.String("health", health))
+}
+
 func (a *Audit) write(ctx context.Context, now time.Time, message string, attrs ...slog.Attr) error {
 	r := slog.NewRecord(now.UTC(), slog.LevelInfo, message, 0)
 	r.AddAttrs(attrs...)

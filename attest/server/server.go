@@ -39,6 +39,8 @@ type Config struct {
 	// Queue is how many unknown machines may wait for an operator; 0 for no queue.
 	Queue  int
 	Limits Limits
+	// Counters count what is done; nil for none.
+	Counters Counters
 	// Now is the clock; nil for the machine's.
 	Now func() time.Time
 }
@@ -75,6 +77,9 @@ func New(ctx context.Context, c Config, s *Settings) (*Server, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.Counters == nil {
+		c.Counters = uncounted{}
+	}
 	keys := make(map[string][]byte)
 	for _, name := range []string{"challenges", "receipts"} {
 		candidate := make([]byte, 32)
@@ -98,6 +103,7 @@ func New(ctx context.Context, c Config, s *Settings) (*Server, error) {
 		verify:   verify.Verify,
 	}
 	server.mux.HandleFunc("POST "+protocol.Path, server.attest)
+	server.mux.HandleFunc("POST "+protocol.ReportPath, server.report)
 	server.mux.HandleFunc("GET /"+overlayPath+"{name}/{version}", server.overlay)
 	server.Replace(s)
 	return server, nil

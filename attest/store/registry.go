@@ -76,6 +76,15 @@ const (
 	freshness = time.Minute
 )
 
+// Ping tells whether the store can be read.
+func (r *Registry) Ping(ctx context.Context) error {
+	_, err := r.store.Get(ctx, "ping")
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
 // CheckNode is the error of what is no protocol.NodeID.
 func CheckNode(node string) error {
 	b, err := hex.DecodeString(node)

@@ -96,10 +96,14 @@ func TestProofStays(t *testing.T) {
 func TestStrangers(t *testing.T) {
 	r, now := open(t)
 	ctx := t.Context()
-	for i := range store.MaxStrangers {
-		if err := r.Refuse(ctx, denied(fmt.Sprintf("%064x", i), *now), store.Evidence{}, false); err != nil {
-			t.Fatal(err)
-		}
+	var all sync.WaitGroup
+	errs := make([]error, store.MaxStrangers)
+	for i := range errs {
+		all.Go(func() { errs[i] = r.Refuse(ctx, denied(fmt.Sprintf("%064x", i), *now), store.Evidence{}, false) })
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
 	}
 	if err := r.Enroll(ctx, nodeB, "", "ann"); err != nil {
 		t.Fatal(err)

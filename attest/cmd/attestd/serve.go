@@ -6,32 +6,26 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
+	"github.com/ember-os/ember/attest/metrics"
 	"github.com/ember-os/ember/attest/operator"
 	"github.com/ember-os/ember/attest/overlay/depot"
 	"github.com/ember-os/ember/attest/server"
 	"github.com/ember-os/ember/attest/store"
 	"github.com/ember-os/ember/attest/store/bolt"
+	"github.com/ember-os/ember/os/version"
 )
 
 const (
-	// headerTimeout is how long a client may take for the header of a request, its TPM's work included if it
-	// makes the quote first.
-	headerTimeout = time.Minute
-	idleTimeout   = time.Minute
-	maxHeader     = 16 << 10
 	// stopTimeout is how long requests have to end when the server stops.
 	stopTimeout = 20 * time.Second
 	// watchInterval is how often files are looked at.
@@ -49,6 +43,8 @@ type process struct {
 	registry    *store.Registry
 	audit       *auditFile
 	server      *server.Server
+	metrics     *metrics.Metrics
+	stopping    atomic.Bool
 	certificate atomic.Pointer[tls.Certificate]
 	operators   atomic.Pointer[operator.Set]
 	depot       atomic.Pointer[depot.Depot]
@@ -61,7 +57,10 @@ type process struct {
 
 // start opens everything but the network.
 func start(ctx context.Context, path string, flags flags, log *slog.Logger) (*process, error) {
-	p := &process{path: path, flags: flags, log: log, reloads: make(chan chan server.Overlays), unwatched: make(chan struct{})}
+	p := &process{
+		path: path, flags: flags, log: log, metrics: metrics.New(version.Version),
+		reloads: make(chan chan server.Overlays), unwatched: make(chan struct{}),
+	}
 	if err := p.open(ctx); err != nil {
 		p.close()
 		return nil, err
@@ -101,6 +100,7 @@ func (p *process) open(ctx context.Context) error {
 		Challenge: c.Binding == bindChallenge,
 		Proxies:   c.Proxies,
 		Queue:     c.Queue,
+		Counters:  p.metrics,
 		Limits:    server.Limits{AddressPerMinute: c.Limits.RequestsPerAddress, MachinePerMinute: c.Limits.RequestsPerMachine},
 	}, l.settings)
 	if err != nil {
@@ -129,6 +129,10 @@ func (p *process) use(c *config, l *loaded, seen string) {
 	p.certificate.Store(l.certificate)
 	p.operators.Store(&l.operators)
 	p.depot.Store(l.depot)
+	if l.certificate != nil && l.certificate.Leaf != nil {
+		p.metrics.Certificate(l.certificate.Leaf.NotAfter)
+	}
+	p.metrics.Reloaded(true, time.Now())
 	for _, err := range l.warnings {
 		p.log.Warn("loading", "problem", err)
 	}
@@ -176,6 +180,7 @@ func (p *process) watch(ctx context.Context, hangup <-chan os.Signal, every time
 			}
 		}
 		if err := p.reload(ctx); err != nil {
+			p.metrics.Reloaded(false, time.Now())
 			p.log.Error("reloading: all stays as it was", "error", err)
 		} else {
 			p.log.Info("reloaded")
@@ -203,41 +208,6 @@ func serve(ctx context.Context, path string, flags flags, log *slog.Logger) erro
 	return p.run(ctx, l, hangup)
 }
 
-// listeners are where a server can be reached.
-type listeners struct {
-	machines net.Listener
-	local    net.Listener // the unix socket of operators
-	remote   net.Listener // the address of operators; nil if they have none
-}
-
-func listen(c *config) (l listeners, err error) {
-	defer func() {
-		if err != nil {
-			l.close()
-		}
-	}()
-	if l.machines, err = net.Listen("tcp", c.Listen); err != nil {
-		return l, fmt.Errorf("listening for machines: %w", err)
-	}
-	if l.local, err = listenUnix(c.Admin); err != nil {
-		return l, fmt.Errorf("listening for operators: %w", err)
-	}
-	if c.Operators.Listen != "" {
-		if l.remote, err = net.Listen("tcp", c.Operators.Listen); err != nil {
-			return l, fmt.Errorf("listening for operators: %w", err)
-		}
-	}
-	return l, nil
-}
-
-func (l listeners) close() {
-	for _, one := range []net.Listener{l.machines, l.local, l.remote} {
-		if one != nil {
-			one.Close()
-		}
-	}
-}
-
 // run serves until ctx ends.
 func (p *process) run(ctx context.Context, l listeners, hangup <-chan os.Signal) error {
 	c := p.config
@@ -245,7 +215,7 @@ func (p *process) run(ctx context.Context, l listeners, hangup <-chan os.Signal)
 	machines, local := p.httpServer(p.server), p.httpServer(p.adminHandler())
 	local.ConnContext = withPeer
 	servers := []*http.Server{machines, local}
-	failed := make(chan error, 3)
+	failed := make(chan error, 4)
 	public := p.limited(l.machines)
 	if c.TLS != (keyPair{}) {
 		public = tls.NewListener(public, p.tlsConfig())
@@ -258,6 +228,13 @@ func (p *process) run(ctx context.Context, l listeners, hangup <-chan os.Signal)
 		fields = append(fields, "remoteOperators", l.remote.Addr().String())
 		go func() { failed <- remote.Serve(p.onlyOperators(p.limited(l.remote))) }()
 	}
+	if l.status != nil {
+		people := p.httpServer(p.statusHandler())
+		people.WriteTimeout = statusTimeout
+		servers = append(servers, people)
+		fields = append(fields, "status", l.status.Addr().String())
+		go func() { failed <- people.Serve(server.Listen(l.status, server.DefaultConnections, nil)) }()
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	go p.watch(ctx, hangup, watchInterval)
 	p.log.Info("serving", fields...)
@@ -269,6 +246,7 @@ func (p *process) run(ctx context.Context, l listeners, hangup <-chan os.Signal)
 		daemon.SdNotify(false, daemon.SdNotifyStopping)
 	case err = <-failed:
 	}
+	p.stopping.Store(true)
 	cancel()
 	<-p.unwatched
 	end, stop := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
@@ -279,52 +257,4 @@ func (p *process) run(ctx context.Context, l listeners, hangup <-chan os.Signal)
 		}
 	}
 	return err
-}
-
-// limited bounds the connections of a listener.
-func (p *process) limited(l net.Listener) net.Listener {
-	c := p.config
-	limits := server.Connections{All: c.Limits.Connections, PerAddress: c.Limits.ConnectionsPerAddress, Proxies: c.Proxies}
-	return server.Listen(l, limits, func(from netip.Addr) { p.log.Debug("too many connections", "address", from) })
-}
-
-// httpServer speaks HTTP/1.1 only: one request, perhaps a download.
-func (p *process) httpServer(h http.Handler) *http.Server {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	return &http.Server{
-		Handler:           h,
-		Protocols:         protocols,
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
-	}
-}
-
-func (p *process) tlsConfig() *tls.Config {
-	return &tls.Config{
-		MinVersion:             tls.VersionTLS13,
-		NextProtos:             []string{"http/1.1"},
-		GetCertificate:         func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return p.certificate.Load(), nil },
-		ClientAuth:             tls.VerifyClientCertIfGiven,
-		ClientCAs:              p.server.Authority.Pool(),
-		SessionTicketsDisabled: true, // a machine connects once
-	}
-}
-
-// listenUnix listens where only this user may connect. What a server before has left there goes; that none runs
-// is known from the store's lock.
-func listenUnix(path string) (net.Listener, error) {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	// It gets its mode before anybody can connect.
-	old := syscall.Umask(0o177)
-	defer syscall.Umask(old)
-	l, err := net.Listen("unix", path)
-	if err != nil && strings.Contains(err.Error(), "invalid argument") {
-		err = fmt.Errorf("%w: the path may be longer than 107 bytes, see admin in the configuration", err)
-	}
-	return l, err
 }

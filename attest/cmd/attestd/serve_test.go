@@ -33,6 +33,7 @@ type running struct {
 	dir     string
 	address string
 	remote  string // of operators
+	status  string // the URL of the status page, if there is one
 	hangup  chan os.Signal
 	stop    context.CancelFunc
 	done    chan error
@@ -109,6 +110,9 @@ func begin(t *testing.T, text string, more ...func(*testing.T)) (*running, *issu
 	r.address, r.admin = l.machines.Addr().String(), admin.Unix("a.sock")
 	if l.remote != nil {
 		r.remote = l.remote.Addr().String()
+	}
+	if l.status != nil {
+		r.status = "http://" + l.status.Addr().String()
 	}
 	go func() {
 		defer p.close()

@@ -50,7 +50,7 @@ func (y *typist) enter(text string) {
 func program(t *testing.T, args ...string) (*exec.Cmd, *typist) {
 	t.Helper()
 	master, path := nstest.Terminal(t)
-	if err := master.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+	if err := master.SetReadDeadline(time.Now().Add(5 * time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	slave, err := os.OpenFile(path, os.O_RDWR, 0)

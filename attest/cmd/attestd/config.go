@@ -123,6 +123,11 @@ func parseConfig(b []byte, folder string, flags flags) (*config, error) {
 	} {
 		*p = under(folder, *p)
 	}
+	for _, p := range c.Policies {
+		for i, file := range p.Measurements.Files {
+			p.Measurements.Files[i] = under(folder, file)
+		}
+	}
 	if c.Audit != onStdout {
 		c.Audit = under(folder, c.Audit)
 	}
@@ -205,6 +210,9 @@ func (c *config) files() []string {
 		if p != "" {
 			all = append(all, p)
 		}
+	}
+	for _, p := range c.Policies {
+		all = append(all, p.Measurements.Files...)
 	}
 	return all
 }

@@ -42,9 +42,12 @@ func load(ctx context.Context, c *config, registry *store.Registry, old server.O
 		}
 		l.certificate = &pair
 	}
-	var err error
 	s := l.settings
-	if s.Policies, err = policy.New(c.Policies); err != nil {
+	policies, err := policy.Expand(c.Policies, os.ReadFile)
+	if err != nil {
+		return nil, err
+	}
+	if s.Policies, err = policy.New(policies); err != nil {
 		return nil, err
 	}
 	if s.Roots, s.Intermediates, l.warnings, err = vendors(c.Enrolment.Vendors); err != nil {

@@ -39,17 +39,19 @@ func TestExplain(t *testing.T) {
 }
 
 func TestParseFile(t *testing.T) {
+	read := func(string) ([]byte, error) { return []byte(golden(t)), nil }
 	for text, want := range map[string][]string{
+		"[{name: p, tiers: [attested], measurements: {files: [a/1.json], paths: [uki, direct]}}]": {"p/1/uki", "p/1/direct"},
 		"[{name: p, tiers: [none]}]": {"p"},
 		"listen: :1\noverlays: {folder: o, keys: [k]}\npolicies: [{name: p, tiers: [none]}]": {"p"},
 		"listen: :1": {},
 	} {
-		if s, err := ParseFile([]byte(text)); err != nil || !slices.Equal(s.Names(), want) {
+		if s, err := ParseFile([]byte(text), read); err != nil || !slices.Equal(s.Names(), want) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
-	for _, text := range []string{"", "text", "policies: [{name: p, tier: [none]}]", "policies:", "policies: [{name: p}]", "a: 1\na: 2"} {
-		if _, err := ParseFile([]byte(text)); err == nil {
+	for _, text := range []string{"", "text", "policies: [{name: p, tier: [none]}]", "policies:", "policies: [{name: p}]", "[{name: p, tiers: [none], measurements: {files: [x], paths: [y]}}]", "a: 1\na: 2"} {
+		if _, err := ParseFile([]byte(text), read); err == nil {
 			t.Errorf("%q is taken", text)
 		}
 	}

@@ -60,7 +60,7 @@ func (a *app) root() *cobra.Command {
 	for id, commands := range map[string][]*cobra.Command{
 		machineGroup: {a.queue(), a.nodes(), a.node(), a.enroll(), a.approve(), a.dismiss(), a.revoke(), a.forget()},
 		overlayGroup: {a.seal(), a.inspect(), a.push(), a.overlay()},
-		policyGroup:  {a.policy()},
+		policyGroup:  {a.policy(), a.measurements()},
 		setupGroup:   {a.keygen(), a.context(), a.completion()},
 	} {
 		for _, c := range commands {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -33,9 +34,9 @@ func (a *app) policyCheck() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check FILE",
 		Short: "Say which policy applies to a machine, and why the others do not",
-		Long: `Read policies, a list of them or all of attestd's configuration, and say what is wrong
-with them. With the evidence of a machine, say which policy would apply to it and why
-the others do not: before a server has them.
+		Long: `Read policies, a list of them or all of attestd's configuration, with the measurements
+that they name, and say what is wrong with them. With the evidence of a machine, say
+which policy would apply to it and why the others do not: before a server has them.
 
 Evidence is what emberctl node --json has printed, from a file or "-", or what the
 server has of a machine now (--node). If no policy lets the machine in, the exit
@@ -53,13 +54,9 @@ attestd check.`,
 			if p.tier != "" && !slices.Contains(tiers, p.tier) {
 				return misuse("there is no tier %q, only %s", p.tier, strings.Join(tiers, ", "))
 			}
-			b, err := os.ReadFile(args[0])
+			set, err := readPolicies(args[0])
 			if err != nil {
-				return fmt.Errorf("reading policies: %w", err)
-			}
-			set, err := policy.ParseFile(b)
-			if err != nil {
-				return fmt.Errorf("%s: %w", args[0], err)
+				return err
 			}
 			if p.evidence == "" && p.node == "" {
 				if p.asJSON {
@@ -83,6 +80,24 @@ attestd check.`,
 	c.RegisterFlagCompletionFunc("tier", cobra.FixedCompletions(tiers, cobra.ShellCompDirectiveNoFileComp))
 	c.RegisterFlagCompletionFunc("node", a.completeNodes(&p.connection))
 	return c
+}
+
+// readPolicies reads a file of policies, and those with measurements that it names.
+func readPolicies(path string) (*policy.Set, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading policies: %w", err)
+	}
+	set, err := policy.ParseFile(b, func(file string) ([]byte, error) {
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(filepath.Dir(path), file)
+		}
+		return os.ReadFile(file)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return set, nil
 }
 
 func (p *policyCheck) machine(ctx context.Context, stdin io.Reader) (n view.Node, err error) {

@@ -256,7 +256,7 @@ func TestHostile(t *testing.T) {
 	r, h := open(t)
 	const evil = `"><script>alert(1)</script><img src=x onerror=alert(1)>`
 	v := verdictOf(1)
-	v.Claims.Hostname, v.Claims.Serial, v.Claims.Image, v.Claims.Boot, v.Overlay = evil, evil, evil, evil, evil
+	v.Claims.Hostname, v.Claims.Serial, v.Claims.Image, v.Overlay = evil, evil, evil, evil
 	e := evidence(now, true)
 	e.Policy = evil
 	for i := range e.Events {
@@ -267,7 +267,7 @@ func TestHostile(t *testing.T) {
 	}
 	report := store.Report{Node: v.Node, Time: now, Certificate: v.Certificate, Stages: []string{`ember: stage=start t=1.000 a="` + `\"><script>` + `"`}, Status: []byte(fmt.Sprintf(`{"Version":%q}`, evil))}
 	report.Health.State, report.Health.Why = "failing", evil
-	if err := r.Report(t.Context(), report, evil, 1); err != nil {
+	if err := r.Report(t.Context(), report, store.Progress{Stage: evil, Boot: evil}); err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range []string{"/", "/?q=" + url.QueryEscape(evil), "/machines/" + v.Node} {

@@ -249,7 +249,7 @@ func (d *desk) fleet(t *testing.T) {
 	err := errors.Join(
 		d.registry.Enroll(ctx, good, "rack 4", "ann"),
 		d.registry.Prove(ctx, verdict(good, store.Granted, 0, "network"), evidence(false)),
-		d.registry.Report(ctx, report, "attest", 3912*time.Millisecond),
+		d.registry.Report(ctx, report, store.Progress{Stage: "attest", Since: 3912 * time.Millisecond}),
 		d.registry.Prove(ctx, verdict(changed, store.Granted, 1, "network"), evidence(false)),
 		d.registry.Refuse(ctx, refusal, evidence(true), false),
 		d.registry.Revoke(ctx, stolen, "stolen", "bob"),

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,6 +34,7 @@ type shop struct {
 	registry *store.Registry
 	signer   ed25519.PrivateKey
 	identity *age.HybridIdentity
+	mu       sync.Mutex
 	log      []string
 	refuse   error // of Published
 }
@@ -64,6 +66,8 @@ func openShop(t *testing.T) *shop {
 		},
 		Who: func(*http.Request) string { return "ann" },
 		Audit: func(_ context.Context, a Action) {
+			o.mu.Lock()
+			defer o.mu.Unlock()
 			o.log = append(o.log, fmt.Sprintf("%s %s %s %d %t", a.By, a.Action, a.Overlay, a.Version, a.Err == nil))
 		},
 	}).Handler())
@@ -104,6 +108,12 @@ func (o *shop) sign(t *testing.T, folder string, m *manifest.Manifest) []byte {
 		t.Fatal(err)
 	}
 	return signed
+}
+
+func (o *shop) actions() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.log)
 }
 
 // versions are those of the overlay, the published one first.
@@ -168,8 +178,8 @@ func TestPublish(t *testing.T) {
 		"ann overlay-publish rack 1 true", "ann overlay-publish rack 2 true", "ann overlay-publish rack 3 true",
 		"ann overlay-publish rack 4 true", "ann overlay-publish rack 4 true", "ann overlay-publish rack 5 true",
 	}
-	if !slices.Equal(o.log, want) {
-		t.Errorf("log:\n%s", strings.Join(o.log, "\n"))
+	if got := o.actions(); !slices.Equal(got, want) {
+		t.Errorf("log:\n%s", strings.Join(got, "\n"))
 	}
 }
 
@@ -331,8 +341,17 @@ func TestGoingBack(t *testing.T) {
 	if _, err := o.Publish(ctx, "rack", o.seal(t, 4, "four"), nil); err != nil {
 		t.Errorf("after it: %v", err)
 	}
-	if want := "ann overlay-downgrade rack 2 true"; !slices.Contains(o.log, want) {
-		t.Errorf("log:\n%s", strings.Join(o.log, "\n"))
+	if want := "ann overlay-downgrade rack 2 true"; !slices.Contains(o.actions(), want) {
+		t.Errorf("log:\n%s", strings.Join(o.actions(), "\n"))
+	}
+}
+
+// A server that knows no key that signs takes nothing: what machines refuse would take the place of what they do not.
+func TestWithoutKeys(t *testing.T) {
+	o := openShop(t)
+	o.depot.Keys = nil
+	if _, err := o.Publish(t.Context(), "rack", o.seal(t, 1, ""), nil); !errors.Is(err, depot.ErrUnfit) || !strings.Contains(err.Error(), "no key for overlays is known") {
+		t.Errorf("%v", err)
 	}
 }
 

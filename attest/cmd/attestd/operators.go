@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"time"
@@ -45,6 +47,15 @@ func (p *process) published(ctx context.Context, name string, version uint64) er
 		return fmt.Errorf("version %d of overlay %q is in its folder, but could not be put to use: the server's log says why", version, name)
 	}
 	return nil
+}
+
+// readOperators reads the folder of operators whatever else is wrong: who is none any longer must not stay one because
+// of a mistake elsewhere. Without the folder there are none.
+func (p *process) readOperators() {
+	set, _, err := operator.Read(p.config.Operators.Folder)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		p.operators.Store(&set)
+	}
 }
 
 // onlyOperators takes connections of operators, those that there are when they come.

@@ -115,11 +115,12 @@ func TestRemoteOperators(t *testing.T) {
 			t.Errorf("the status is %s", resp.Status)
 		}
 	})
-	// Bob's connection is open still; a new one is refused as well.
+	// Bob's connection is open still; a new one is refused as well. That something else is wrong keeps nobody in.
 	if err := os.Remove("operators/bob.pem"); err != nil {
 		t.Fatal(err)
 	}
-	r.reload(t, "msg=reloaded")
+	writeFile(t, "tls.pem", []byte("nonsense"))
+	r.reload(t, "all stays as it was")
 	for _, c := range []*admin.Client{asBob, r.operator(t, certificate.certificate, bob)} {
 		if _, err := c.Queue(t.Context()); !errors.Is(err, admin.ErrUnknownOperator) {
 			t.Errorf("after his key was taken away: %v", err)
@@ -127,6 +128,13 @@ func TestRemoteOperators(t *testing.T) {
 	}
 	if _, err := asAnn.Queue(t.Context()); err != nil {
 		t.Error(err)
+	}
+	if err := os.RemoveAll("operators"); err != nil {
+		t.Fatal(err)
+	}
+	r.reload(t, "all stays as it was")
+	if _, err := asAnn.Queue(t.Context()); !errors.Is(err, admin.ErrUnknownOperator) {
+		t.Errorf("without the folder: %v", err)
 	}
 }
 

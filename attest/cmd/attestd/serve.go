@@ -138,8 +138,9 @@ func (p *process) use(c *config, l *loaded, seen string) {
 	}
 }
 
-// reload reads everything again. If something is wrong, everything stays as it is.
+// reload reads everything again. If something is wrong, everything stays as it is, but for operators.
 func (p *process) reload(ctx context.Context) error {
+	p.readOperators()
 	c, err := readConfig(p.path, p.flags)
 	if err != nil {
 		p.seen = p.fingerprint(p.config)

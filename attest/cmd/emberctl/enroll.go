@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ember-os/ember/attest/admin"
 	"github.com/ember-os/ember/attest/roster"
 	"github.com/ember-os/ember/attest/store"
 )
@@ -36,20 +35,24 @@ and inventories give them. Machines of it that are enrolled already are no error
 			if err != nil {
 				return err
 			}
+			client, err := o.client()
+			if err != nil {
+				return err
+			}
 			one := len(nodes) == 1 && nodes[0] == args[0]
-			return o.call(cmd.Context(), func(ctx context.Context, c *admin.Client) error {
-				for i, node := range nodes {
-					err := c.Enroll(ctx, node, note)
-					if errors.Is(err, store.ErrEnrolled) && !one {
-						a.printf("%s was enrolled already\n", node)
-					} else if err != nil {
-						return fmt.Errorf("enrolling %s, %d of %d: %w", node, i+1, len(nodes), err)
-					} else if err := a.printf("enrolled %s\n", node); err != nil {
-						return err
-					}
+			for i, node := range nodes {
+				err := o.within(cmd.Context(), func(ctx context.Context) error { return client.Enroll(ctx, node, note) })
+				said := "enrolled %s\n"
+				if errors.Is(err, store.ErrEnrolled) && !one {
+					said = "%s was enrolled already\n"
+				} else if err != nil {
+					return fmt.Errorf("enrolling %s, %d of %d: %w", node, i+1, len(nodes), err)
 				}
-				return nil
-			})
+				if err := a.printf(said, node); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 	}
 	c.Flags().StringVar(&note, "note", "", "kept with the machine")

@@ -20,7 +20,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -76,6 +78,7 @@ type desk struct {
 	registry *store.Registry
 	depot    *depot.Depot
 	set      atomic.Pointer[operator.Set]
+	mu       sync.Mutex
 	log      []string
 }
 
@@ -119,6 +122,18 @@ func sit(t *testing.T) *desk {
 	return d
 }
 
+// audit compares the audit log.
+func (d *desk) audit(t *testing.T, want ...string) {
+	t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, line := range want {
+		if !slices.Contains(d.log, line) {
+			t.Errorf("the audit log has no %q: %q", line, d.log)
+		}
+	}
+}
+
 // know has the server read its folder of operators.
 func (d *desk) know(t *testing.T) {
 	t.Helper()
@@ -137,6 +152,8 @@ func (d *desk) serve(t *testing.T) (url, pin string) {
 		Published: d.registry.Publish,
 		Who:       func(r *http.Request) string { return d.set.Load().Known(r.TLS) },
 		Audit: func(_ context.Context, a admin.Action) {
+			d.mu.Lock()
+			defer d.mu.Unlock()
 			d.log = append(d.log, fmt.Sprintf("%s %s %.8s%s %d %v", a.By, a.Action, a.Node, a.Overlay, a.Version, a.Err))
 		},
 	}).Handler()

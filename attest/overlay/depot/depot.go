@@ -47,7 +47,7 @@ var (
 type Depot struct {
 	Folder     string
 	Identities []age.Identity // what opens the headers
-	Keys       []manifest.Key // those that sign manifests; none for any
+	Keys       []manifest.Key // those that sign manifests; without any, nothing is published
 	Registry   *store.Registry
 	// Keep is how many versions of an overlay are kept that others have replaced.
 	Keep int

@@ -176,11 +176,7 @@ func (d *Depot) manifest(folder, name string) (m *manifest.Manifest, err error) 
 	if err != nil {
 		return nil, err
 	}
-	if len(d.Keys) > 0 {
-		m, err = manifest.Open(signed, d.Keys...)
-	} else {
-		m, err = manifest.Peek(signed)
-	}
+	m, err = manifest.Open(signed, d.Keys...)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrUnfit, err)

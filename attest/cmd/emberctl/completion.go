@@ -7,7 +7,8 @@ func (a *app) completion() *cobra.Command {
 		Use:   "completion bash|zsh|fish",
 		Short: "Print what completes commands in a shell",
 		Long: `Print a script that has a shell complete commands, flags, and the names of
-contexts, machines and overlays. Names of the latter two are asked of the server.`,
+contexts, machines and overlays. Names of the latter two are asked of the server. The
+one for bash needs the package bash-completion.`,
 		Example: `  source <(emberctl completion bash)
   emberctl completion bash >/etc/bash_completion.d/emberctl
   emberctl completion zsh >"${fpath[1]}/_emberctl"

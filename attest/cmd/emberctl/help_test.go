@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -84,48 +83,6 @@ func TestMisuse(t *testing.T) {
 		status, out, errs := d.run(strings.Fields(args)...)
 		if status != wrongCall || out != "" || !strings.Contains(errs, says) || !strings.Contains(errs, "--help\n") {
 			t.Errorf("%q: status %d, %q, %q", args, status, out, errs)
-		}
-	}
-}
-
-// TestCompletion has shells look at the scripts, those that are here, and asks for names as the scripts do.
-func TestCompletion(t *testing.T) {
-	d := sit(t)
-	d.fleet(t)
-	if err := os.Mkdir("sealed", 0o755); err != nil {
-		t.Fatal(err)
-	}
-	d.publish(t, "one")
-	for _, shell := range []string{"bash", "zsh", "fish"} {
-		script := d.ok(t, "completion", shell)
-		if !strings.Contains(script, "emberctl") {
-			t.Errorf("the script for %s is %q", shell, script)
-		}
-		path, err := exec.LookPath(shell)
-		if err != nil {
-			t.Logf("no %s is here", shell)
-			continue
-		}
-		cmd := exec.Command(path, "-n")
-		cmd.Stdin = strings.NewReader(script)
-		if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
-			t.Errorf("%s: %v: %s", shell, err, out)
-		}
-	}
-	for args, want := range map[string]string{
-		"approve ":               stranger + "\tS-3",
-		"revoke a1":              good + "\tenrolled, note rack 4",
-		"node ":                  stolen,
-		"overlay rollback ":      "rack",
-		"nodes --context ":       "rack",
-		"nodes --state w":        "waiting",
-		"context use ":           "rack",
-		"completion ":            "fish",
-		"policy check x --tier ": "attested",
-	} {
-		words := strings.Split(args, " ")
-		if got := d.ok(t, append([]string{"__complete"}, words...)...); !strings.Contains(got, want) {
-			t.Errorf("%q is completed with %q", args, got)
 		}
 	}
 }

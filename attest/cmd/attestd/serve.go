@@ -22,6 +22,7 @@ import (
 	"github.com/ember-os/ember/attest/server"
 	"github.com/ember-os/ember/attest/store"
 	"github.com/ember-os/ember/attest/store/bolt"
+	"github.com/ember-os/ember/attest/trace"
 	"github.com/ember-os/ember/os/version"
 )
 
@@ -44,6 +45,7 @@ type process struct {
 	audit       *auditFile
 	server      *server.Server
 	metrics     *metrics.Metrics
+	tracer      *trace.Tracer // nil unless asked for
 	stopping    atomic.Bool
 	certificate atomic.Pointer[tls.Certificate]
 	operators   atomic.Pointer[operator.Set]
@@ -80,6 +82,9 @@ func (p *process) open(ctx context.Context) error {
 		return err
 	}
 	p.registry = store.NewRegistry(p.store, nil)
+	if p.tracer, err = trace.New(ctx, version.Version); err != nil {
+		return err
+	}
 	if p.audit, err = openAudit(c.Audit); err != nil {
 		return err
 	}
@@ -213,7 +218,7 @@ func serve(ctx context.Context, path string, flags flags, log *slog.Logger) erro
 func (p *process) run(ctx context.Context, l listeners, hangup <-chan os.Signal) error {
 	c := p.config
 	fields := []any{"address", l.machines.Addr().String(), "binding", c.Binding, "operators", l.local.Addr().String()}
-	machines, local := p.httpServer(p.server), p.httpServer(p.adminHandler())
+	machines, local := p.httpServer(p.tracer.Handler(p.server)), p.httpServer(p.adminHandler())
 	local.ConnContext = withPeer
 	servers := []*http.Server{machines, local}
 	failed := make(chan error, 4)
@@ -256,6 +261,9 @@ func (p *process) run(ctx context.Context, l listeners, hangup <-chan os.Signal)
 		if s.Shutdown(end) != nil {
 			s.Close()
 		}
+	}
+	if err := p.tracer.Close(end); err != nil {
+		p.log.Error("sending the last traces", "error", err)
 	}
 	return err
 }

@@ -20,7 +20,7 @@ type Node struct {
 	Row
 	// Reason is why the last verdict was a refusal, for people.
 	Reason string `json:"reason,omitempty"`
-	// By and Since are of State, where an operator has said it.
+	// By and Since are of Enrolment.
 	By    string    `json:"by,omitempty"`
 	Since time.Time `json:"since,omitzero"`
 	// Waited is what an operator needs to judge a machine that waits.

@@ -13,20 +13,46 @@ import (
 	"github.com/ember-os/ember/attest/store"
 )
 
-// The states of a machine: what an operator has said of it, or has not.
+// The states of a machine, as the status page has them too.
 const (
-	Enrolled = string(store.Enrolled)
-	Revoked  = string(store.Revoked)
-	Waiting  = "waiting" // for an operator
-	Unlisted = "unlisted"
+	Refused  = "refused"  // it has asked last, and was not let in
+	Waiting  = "waiting"  // for an operator
+	Granted  = "granted"  // let in, but nobody has shown that the grant was opened
+	Attested = "attested" // let in, and it has opened the grant
+	Enrolled = "enrolled" // it has never asked
+	Revoked  = "revoked"
 )
+
+// States are all of them.
+var States = []string{Refused, Waiting, Granted, Attested, Enrolled, Revoked}
+
+// stateOf is the state of a machine.
+func stateOf(s *store.Summary) string {
+	last := s.Last()
+	switch {
+	case s.Machine != nil && s.Machine.State == store.Revoked:
+		return Revoked
+	// A refusal is noted a moment before the machine is in the queue.
+	case s.Waiting != nil && (last == nil || !last.Time.After(s.Waiting.Last.Add(time.Minute))):
+		return Waiting
+	case last == nil:
+		return Enrolled
+	case last.Code != store.Granted:
+		return Refused
+	case s.Granted != nil:
+		return Granted
+	}
+	return Attested
+}
 
 // Row is a machine in a list. What it has proved counts: what was said in its name and not proved is only in
 // Verdict and what belongs to that, or where nothing was ever proved.
 type Row struct {
 	Node  string `json:"node"`
 	State string `json:"state"`
-	Note  string `json:"note,omitempty"` // an operator's
+	// Enrolment is what an operator has said: enrolled, revoked, or nothing; Note goes with it.
+	Enrolment store.State `json:"enrolment,omitempty"`
+	Note      string      `json:"note,omitempty"`
 	// Proved tells whether the machine was ever let in, and was there.
 	Proved   bool          `json:"proved"`
 	Attested time.Time     `json:"attested,omitzero"` // when it was last
@@ -56,13 +82,13 @@ type Row struct {
 
 // RowOf makes a row.
 func RowOf(s *store.Summary) Row {
-	r := Row{Node: s.Node, State: Unlisted}
+	r := Row{Node: s.Node, State: stateOf(s)}
 	var claims protocol.Claims
 	if s.Waiting != nil {
-		r.State, r.Tier, claims, r.Address = Waiting, protocol.None, s.Waiting.Claims, s.Waiting.Address
+		r.Tier, claims, r.Address = protocol.None, s.Waiting.Claims, s.Waiting.Address
 	}
 	if s.Machine != nil {
-		r.State, r.Note = string(s.Machine.State), s.Machine.Note
+		r.Enrolment, r.Note = s.Machine.State, s.Machine.Note
 	}
 	if v := s.Last(); v != nil {
 		r.Verdict, r.Time, r.Address, r.Policy, r.Differs = v.Code, v.Time, v.Address, v.Policy, v.Differs
@@ -89,9 +115,9 @@ func (r *Row) OverlayText() string {
 // Filter says which rows are meant. Fields that are empty hold for all.
 type Filter struct {
 	Node    string // the beginning of the name
-	State   string // of the constants of this package
+	State   string // of States
 	Tier    string // a protocol.Tier
-	Verdict string // a code, "ok", or "refused" for any other
+	Verdict string // "ok", or the code of a refusal
 	Boot    string
 	Image   string
 	Overlay string // NAME, or NAME:VERSION
@@ -99,14 +125,11 @@ type Filter struct {
 	Search  string // part of a name, a note or what the machine says of itself, in any case
 }
 
-// Refused is the Filter.Verdict for all but grants.
-const Refused = "refused"
-
 // Match tells whether a row is meant.
 func (f Filter) Match(r *Row) bool {
 	is := func(want, got string) bool { return want == "" || want == got }
 	return strings.HasPrefix(r.Node, f.Node) && is(f.State, r.State) && is(f.Tier, string(r.Tier)) && is(f.Boot, r.Boot) && is(f.Image, r.Image) && is(f.Health, r.Health) &&
-		(is(f.Verdict, r.Verdict) || f.Verdict == Refused && r.Verdict != "" && r.Verdict != store.Granted) &&
+		is(f.Verdict, r.Verdict) &&
 		(is(f.Overlay, r.Overlay) || f.Overlay == r.OverlayText()) && r.contains(f.Search)
 }
 

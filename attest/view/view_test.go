@@ -30,14 +30,16 @@ func TestRowOf(t *testing.T) {
 		state, verdict, image string
 		proved, opened        bool
 	}{
-		"nothing":              {state: Unlisted},
-		"waiting":              {Summary: store.Summary{Waiting: &store.Waiting{Claims: protocol.Claims{Image: "0"}}}, state: Waiting, image: "0"},
-		"enrolled":             {Summary: store.Summary{Machine: &store.Machine{State: store.Enrolled}}, state: Enrolled},
-		"proved":               {Summary: store.Summary{Proof: proof}, state: Unlisted, verdict: "ok", image: "1", proved: true, opened: true},
-		"refused":              {Summary: store.Summary{Refused: &refused}, state: Unlisted, verdict: "policy-pcr", image: "2"},
-		"refused after it":     {Summary: store.Summary{Proof: proof, Refused: &refused}, state: Unlisted, verdict: "policy-pcr", image: "1", proved: true},
-		"granted, not opened":  {Summary: store.Summary{Proof: proof, Refused: &refused, Granted: &granted}, state: Unlisted, verdict: "ok", image: "1", proved: true},
-		"granted, never there": {Summary: store.Summary{Granted: &granted}, state: Unlisted, verdict: "ok", image: "3"},
+		"waiting":               {Summary: store.Summary{Waiting: &store.Waiting{Claims: protocol.Claims{Image: "0"}}}, state: Waiting, image: "0"},
+		"waiting, and was told": {Summary: store.Summary{Waiting: &store.Waiting{Last: first}, Refused: &refused}, state: Waiting, verdict: "policy-pcr", image: "2"},
+		"waited long ago":       {Summary: store.Summary{Waiting: &store.Waiting{}, Refused: &refused}, state: Refused, verdict: "policy-pcr", image: "2"},
+		"revoked":               {Summary: store.Summary{Machine: &store.Machine{State: store.Revoked}, Proof: proof}, state: Revoked, verdict: "ok", image: "1", proved: true, opened: true},
+		"enrolled":              {Summary: store.Summary{Machine: &store.Machine{State: store.Enrolled}}, state: Enrolled},
+		"proved":                {Summary: store.Summary{Proof: proof}, state: Attested, verdict: "ok", image: "1", proved: true, opened: true},
+		"refused":               {Summary: store.Summary{Refused: &refused}, state: Refused, verdict: "policy-pcr", image: "2"},
+		"refused after it":      {Summary: store.Summary{Proof: proof, Refused: &refused}, state: Refused, verdict: "policy-pcr", image: "1", proved: true},
+		"granted, not opened":   {Summary: store.Summary{Proof: proof, Refused: &refused, Granted: &granted}, state: Granted, verdict: "ok", image: "1", proved: true},
+		"granted, never there":  {Summary: store.Summary{Granted: &granted}, state: Granted, verdict: "ok", image: "3"},
 	} {
 		r := RowOf(&test.Summary)
 		if r.State != test.state || r.Verdict != test.verdict || r.Image != test.image || r.Proved != test.proved || r.Opened != test.opened {

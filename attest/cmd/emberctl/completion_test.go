@@ -37,7 +37,7 @@ func TestCompletion(t *testing.T) {
 	}
 	for args, want := range map[string]string{
 		"approve ":               stranger + "\tS-3",
-		"revoke a1":              good + "\tenrolled, note rack 4",
+		"revoke a1":              good + "\tattested, note rack 4",
 		"node ":                  stolen,
 		"overlay rollback ":      "rack",
 		"nodes --context ":       "rack",

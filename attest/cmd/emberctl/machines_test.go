@@ -32,12 +32,13 @@ func TestFilters(t *testing.T) {
 	for args, want := range map[string][]string{
 		"":                                  {good, changed, stranger, stolen},
 		"--state waiting":                   {stranger},
-		"--state unlisted":                  {changed},
+		"--state refused":                   {changed},
+		"--state attested":                  {good},
 		"--tier attested":                   {good, changed, stolen},
 		"--verdict ok":                      {good},
-		"--verdict refused":                 {changed, stolen},
+		"--verdict ek-revoked":              {stolen},
 		"--verdict policy-pcr":              {changed},
-		"--boot network --state enrolled":   {good},
+		"--boot network --state revoked":    {stolen},
 		"--overlay rack":                    {good, changed},
 		"--overlay rack:7 --health healthy": {good},
 		"--overlay rack:6":                  nil,
@@ -64,6 +65,7 @@ func TestFilters(t *testing.T) {
 	if _, _, errs := d.run("nodes", "--limit", "2"); errs != "There are more: --all, or --after "+changed+"\n" {
 		t.Errorf("of more pages it says %q", errs)
 	}
+	d.no(t, wrongCall, "--state is one of refused,", "nodes", "--state", "lost")
 	d.no(t, wrongCall, "from 1 to 500", "nodes", "--limit", "0")
 }
 

@@ -19,7 +19,10 @@ func printNode(w io.Writer, n view.Node, allEvents bool) error {
 		}
 	}
 	row("node", n.Node)
-	row("state", n.State+label(" by ", n.By)+label(" since ", stamp(n.Since)), n.Note)
+	row("state", n.State)
+	if n.Enrolment != "" {
+		row("operator", string(n.Enrolment)+label(" by ", n.By)+label(" at ", stamp(n.Since)), n.Note)
+	}
 	row("machine", join(" ", n.Vendor, n.Model), label("serial ", n.Serial), label("host ", n.Hostname))
 	if n.Proved {
 		row("attested", stamp(n.Attested), label("tier ", string(n.Tier)))

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -10,6 +11,11 @@ import (
 	"github.com/ember-os/ember/attest/admin"
 	"github.com/ember-os/ember/attest/view"
 )
+
+// filterValues are what some flags of nodes may say.
+var filterValues = map[string][]string{
+	"state": view.States, "tier": tiers, "boot": {"network", "disk"}, "health": {"healthy", "starting", "failing"},
+}
 
 func (a *app) nodes() *cobra.Command {
 	var o connection
@@ -22,14 +28,14 @@ func (a *app) nodes() *cobra.Command {
 		Short: "List machines: tier, state, last attestation, image, overlay, verdict",
 		Long: `List machines, in the order of their names. Filters must all hold.
 
-STATE is what an operator has said: enrolled, revoked, waiting (for an operator), or
-unlisted: nothing, and the certificate of its endorsement key counts. TIER, IMAGE,
-OVERLAY and BOOT are of the last time that the machine was let in. VERDICT is the
-last one of all: ok, or the reason of a refusal and the PCRs that differ from the
-policy. With a "?" behind it, it is not proved that the machine itself has asked:
-anybody who knows its endorsement key can ask in its name.`,
+STATE is attested: it was let in and was there; granted: it was let in, and nobody has
+shown to be it; refused: it was not let in when it asked last; waiting: for an operator;
+enrolled: it has never asked; or revoked. TIER, IMAGE, OVERLAY and BOOT are of the last
+time that it was let in. VERDICT is the last one of all: ok, or the reason of a refusal
+and the PCRs that differ from the policy. With a "?" behind it, it is not proved that
+the machine itself has asked: anybody who knows its endorsement key can, in its name.`,
 		Example: `  emberctl nodes
-  emberctl nodes --verdict refused
+  emberctl nodes --state refused
   emberctl nodes --tier attested --overlay workers:7 --boot network
   emberctl nodes --search rack4 --limit 20
   emberctl nodes --all --json | jq -r '.nodes[] | select(.health == "failing") | .node'`,
@@ -37,6 +43,11 @@ anybody who knows its endorsement key can ask in its name.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if limit < 1 || limit > admin.Page {
 				return misuse("--limit is a number from 1 to %d; --all lists all machines", admin.Page)
+			}
+			for name, values := range filterValues {
+				if f := cmd.Flags().Lookup(name); f.Changed && !slices.Contains(values, f.Value.String()) {
+					return misuse("--%s is one of %s, not %q", name, strings.Join(values, ", "), f.Value)
+				}
 			}
 			client, err := o.client()
 			if err != nil {
@@ -70,9 +81,9 @@ anybody who knows its endorsement key can ask in its name.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&filter.State, "state", "", "enrolled, revoked, waiting or unlisted")
+	f.StringVar(&filter.State, "state", "", strings.Join(view.States, ", "))
 	f.StringVar(&filter.Tier, "tier", "", "attested, enrolled or none")
-	f.StringVar(&filter.Verdict, "verdict", "", "ok, refused, or the code of a refusal, for example policy-pcr")
+	f.StringVar(&filter.Verdict, "verdict", "", "ok, or the code of a refusal, for example policy-pcr")
 	f.StringVar(&filter.Boot, "boot", "", "network or disk")
 	f.StringVar(&filter.Image, "image", "", "version of the image")
 	f.StringVar(&filter.Overlay, "overlay", "", "NAME or NAME:VERSION")
@@ -83,10 +94,7 @@ anybody who knows its endorsement key can ask in its name.`,
 	f.BoolVar(&all, "all", false, "all pages")
 	f.BoolVar(&wide, "wide", false, "whole names, and more columns")
 	jsonFlag(c, &asJSON)
-	for name, values := range map[string][]string{
-		"state": {view.Enrolled, view.Revoked, view.Waiting, view.Unlisted}, "boot": {"network", "disk"},
-		"tier": tiers, "health": {"healthy", "starting", "failing"},
-	} {
+	for name, values := range filterValues {
 		c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
 	o.add(c)

@@ -232,14 +232,16 @@ func (p *process) run(ctx context.Context, l listeners, hangup <-chan os.Signal)
 		remote := p.httpServer(p.named(p.adminHandler()))
 		servers = append(servers, remote)
 		fields = append(fields, "remoteOperators", l.remote.Addr().String())
-		go func() { failed <- remote.Serve(p.onlyOperators(p.limited(l.remote))) }()
+		operators := p.onlyOperators(p.limited(l.remote))
+		go func() { failed <- remote.Serve(operators) }()
 	}
 	if l.status != nil {
 		people := p.httpServer(p.statusHandler())
 		people.WriteTimeout = statusTimeout
 		servers = append(servers, people)
 		fields = append(fields, "status", l.status.Addr().String())
-		go func() { failed <- people.Serve(server.Listen(l.status, server.DefaultConnections, nil)) }()
+		status := server.Listen(l.status, server.DefaultConnections, nil)
+		go func() { failed <- people.Serve(status) }()
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	go p.watch(ctx, hangup, watchInterval)

@@ -31,6 +31,7 @@ type fixed struct {
 	Binding   string         `yaml:"binding"`
 	Proxies   []netip.Prefix `yaml:"proxies"`
 	Authority keyPair        `yaml:"authority"`
+	Store     sharedStore    `yaml:"store"`
 	Queue     int            `yaml:"queue"`
 	Limits    limits         `yaml:"limits"`
 }
@@ -74,6 +75,7 @@ func defaults() config {
 		Data:    "/var/lib/attestd",
 		Audit:   onStdout,
 		Binding: bindConnection,
+		Store:   sharedStore{etcdStore{Prefix: defaultPrefix}},
 		Queue:   1000,
 		Limits: limits{
 			RequestsPerAddress:    server.DefaultLimits.AddressPerMinute,
@@ -105,6 +107,7 @@ func parseConfig(b []byte, folder string, flags flags) (*config, error) {
 	for _, p := range []*string{
 		&c.Data, &c.Admin, &c.TLS.Certificate, &c.TLS.Key, &c.Authority.Certificate, &c.Authority.Key,
 		&c.Enrolment.Vendors, &c.Enrolment.Machines, &c.Overlays.Folder, &c.Overlays.Identity,
+		&c.Store.Etcd.TLS.Authority, &c.Store.Etcd.TLS.Certificate, &c.Store.Etcd.TLS.Key, &c.Store.Etcd.PasswordFile,
 	} {
 		*p = under(folder, *p)
 	}
@@ -120,7 +123,7 @@ func parseConfig(b []byte, folder string, flags flags) (*config, error) {
 	if c.Admin == "" {
 		c.Admin = filepath.Join(c.Data, "admin.sock")
 	}
-	if c.Authority == (keyPair{}) {
+	if c.Authority == (keyPair{}) && len(c.Store.Etcd.Endpoints) == 0 {
 		c.Authority = keyPair{filepath.Join(c.Data, "machines-ca.pem"), filepath.Join(c.Data, "machines-ca-key.pem")}
 	}
 	return &c, c.check()
@@ -143,6 +146,8 @@ func (c *config) check() error {
 		return errors.New("tls needs both certificate and key")
 	case (c.Authority.Certificate == "") != (c.Authority.Key == ""):
 		return errors.New("authority needs both certificate and key")
+	case c.Authority == (keyPair{}):
+		return errors.New("authority is missing: servers that share a store sign the machines' certificates with one key")
 	case c.Queue < 0:
 		return errors.New("queue is negative")
 	case c.Limits.RequestsPerAddress < 1 || c.Limits.RequestsPerMachine < 1 || c.Limits.Connections < 1 || c.Limits.ConnectionsPerAddress < 1:
@@ -151,6 +156,9 @@ func (c *config) check() error {
 		return errors.New("overlays.identity is missing: without it no overlay can be opened for a machine")
 	case c.Overlays.Private && c.TLS == (keyPair{}):
 		return errors.New("overlays.private needs tls: machines show a certificate")
+	}
+	if err := c.Store.Etcd.check(); err != nil {
+		return fmt.Errorf("store.etcd: %w", err)
 	}
 	set, err := policy.New(c.Policies)
 	if err != nil {

@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -22,7 +21,6 @@ import (
 	"github.com/ember-os/ember/attest/admin"
 	"github.com/ember-os/ember/attest/server"
 	"github.com/ember-os/ember/attest/store"
-	"github.com/ember-os/ember/attest/store/bolt"
 )
 
 const (
@@ -44,7 +42,7 @@ type process struct {
 	config *config
 	log    *slog.Logger
 
-	store       *bolt.Store
+	store       store.Store
 	registry    *store.Registry
 	audit       *auditFile
 	server      *server.Server
@@ -71,7 +69,7 @@ func (p *process) open(ctx context.Context) error {
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return fmt.Errorf("making the data folder: %w", err)
 	}
-	if p.store, err = bolt.Open(filepath.Join(c.Data, "store")); err != nil {
+	if p.store, err = openStore(ctx, c, p.log); err != nil {
 		return err
 	}
 	p.registry = store.NewRegistry(p.store, nil)
@@ -123,6 +121,9 @@ func (p *process) use(c *config, l *loaded, seen string) {
 	p.certificate.Store(l.certificate)
 	for _, err := range l.warnings {
 		p.log.Warn("loading", "problem", err)
+		if errors.Is(err, store.ErrUnavailable) {
+			p.seen = "" // an overlay is published when the store is back
+		}
 	}
 }
 

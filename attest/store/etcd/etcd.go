@@ -61,14 +61,16 @@ type Store struct {
 
 // Open connects to the cluster and reads from it once: what is wrong with the configuration shows now.
 func Open(ctx context.Context, c Config) (*Store, error) {
+	login := withCause(context.WithoutCancel(ctx)) // as long as the client lives
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints: c.Endpoints, TLS: c.TLS, Username: c.Username, Password: c.Password,
 		DialTimeout: Patience, DialKeepAliveTime: keepAlive, DialKeepAliveTimeout: silence,
-		DialOptions: []grpc.DialOption{grpc.WithConnectParams(reconnect)},
+		DialOptions: []grpc.DialOption{grpc.WithConnectParams(reconnect), grpc.WithChainUnaryInterceptor(noteCause)},
 		Logger:      zap.NewNop(), // it tells of every try
+		Context:     login,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("opening the store in etcd at %q: %w", c.Endpoints, err)
+		return nil, fmt.Errorf("opening the store in etcd at %q: %w", c.Endpoints, explain(login, err))
 	}
 	s := &Store{
 		client: client, prefix: c.Prefix,
@@ -86,7 +88,7 @@ func (s *Store) probe(ctx context.Context) error {
 	ctx, cancel := s.context(ctx)
 	defer cancel()
 	_, err := s.client.Get(ctx, s.prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(1))
-	return err
+	return explain(ctx, err)
 }
 
 // Close ends the connection.
@@ -94,7 +96,7 @@ func (s *Store) Close() error { return s.client.Close() }
 
 // context bounds a call. A member that has no leader says so at once.
 func (s *Store) context(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(clientv3.WithRequireLeader(ctx), Patience)
+	return context.WithTimeout(withCause(clientv3.WithRequireLeader(ctx)), Patience)
 }
 
 // Get implements store.Store.
@@ -113,7 +115,7 @@ func (s *Store) get(ctx context.Context, key string) (store.Entry, error) {
 	call, cancel := s.context(ctx)
 	defer cancel()
 	got, err := s.client.Get(call, s.prefix+key)
-	if err := s.health.judge(ctx, err); err != nil {
+	if err := s.health.judge(ctx, explain(call, err)); err != nil {
 		return store.Entry{}, err
 	}
 	if len(got.Kvs) == 0 {
@@ -145,7 +147,7 @@ func (s *Store) list(ctx context.Context, prefix, after string, limit int) ([]st
 	call, cancel := s.context(ctx)
 	defer cancel()
 	got, err := s.client.Get(call, first, clientv3.WithRange(end), clientv3.WithLimit(int64(limit)))
-	if err := s.health.judge(ctx, err); err != nil {
+	if err := s.health.judge(ctx, explain(call, err)); err != nil {
 		return nil, err
 	}
 	list := make([]store.Entry, len(got.Kvs))
@@ -172,7 +174,7 @@ func (s *Store) put(ctx context.Context, key string, value []byte, revision uint
 	defer cancel()
 	if life == store.Forever {
 		next, err := s.change(call, key, revision, clientv3.OpPut(s.prefix+key, string(value)))
-		return next, s.health.judge(ctx, err)
+		return next, s.health.judge(ctx, explain(call, err))
 	}
 	for again := true; ; again = false {
 		lease, err := s.lease(call, life)
@@ -185,7 +187,7 @@ func (s *Store) put(ctx context.Context, key string, value []byte, revision uint
 			s.leases.forget(call, life)
 			continue
 		}
-		return next, s.health.judge(ctx, err)
+		return next, s.health.judge(ctx, explain(call, err))
 	}
 }
 
@@ -207,7 +209,7 @@ func (s *Store) delete(ctx context.Context, key string, revision uint64) error {
 	call, cancel := s.context(ctx)
 	defer cancel()
 	_, err := s.change(call, key, revision, clientv3.OpDelete(s.prefix+key))
-	return s.health.judge(ctx, err)
+	return s.health.judge(ctx, explain(call, err))
 }
 
 // change does op if the key is of that revision.

@@ -7,6 +7,7 @@ package etcdtest
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -178,7 +180,28 @@ func (m *Member) Kill() {
 }
 
 // Freeze stops the process: its connections stay, and nothing is answered.
-func (m *Member) Freeze() { m.signal(syscall.SIGSTOP) }
+func (m *Member) Freeze() {
+	m.signal(syscall.SIGSTOP)
+	// Its threads stop one by one.
+	for end := time.Now().Add(patience); !m.frozen(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			m.t.Errorf("etcd is not stopped after %v", patience)
+			return
+		}
+	}
+}
+
+// frozen tells whether all threads are stopped: proc_pid_stat(5) has the state after the name, in parentheses.
+func (m *Member) frozen() bool {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", m.cmd.Process.Pid))
+	if err != nil || len(threads) == 0 {
+		return false
+	}
+	return !slices.ContainsFunc(threads, func(path string) bool {
+		b, err := os.ReadFile(path)
+		return err != nil || !bytes.Contains(b, []byte(") T "))
+	})
+}
 
 // Thaw has it go on.
 func (m *Member) Thaw() { m.signal(syscall.SIGCONT) }

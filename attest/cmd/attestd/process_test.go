@@ -1,34 +1,27 @@
 package main
 
 import (
-	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/ember-os/ember/attest/admin"
 	"github.com/ember-os/ember/attest/attesttest"
 	"github.com/ember-os/ember/attest/client"
+	"github.com/ember-os/ember/attest/cmd/attestd/attestdtest"
 	"github.com/ember-os/ember/attest/protocol"
 	"github.com/ember-os/ember/attest/server"
 	"github.com/ember-os/ember/attest/store"
 	"github.com/ember-os/ember/attest/store/etcd"
 	"github.com/ember-os/ember/attest/tpm"
-	"github.com/ember-os/ember/os/vm/vmtest"
 )
 
 func TestMain(m *testing.M) { attesttest.Main(m) }
-
-// programEnv names the program attestd. Tests that kill it are skipped where it is not set.
-const programEnv = "ATTESTD"
 
 // site is what servers share.
 type site struct {
@@ -68,22 +61,18 @@ func newSite(t *testing.T, endpoints ...string) *site {
 
 // spawned is a server in a process of its own.
 type spawned struct {
-	t       *testing.T
-	dir     string
-	address string // of machines; the first that it had
-	admin   *admin.Client
-	log     *output
-	cmd     *exec.Cmd
-	done    chan struct{}
+	*attestdtest.Server
+	dir   string
+	admin *admin.Client
 }
 
-// server starts one more. Its configuration begins with text; it speaks TLS unless that has a balancer do it.
+// server starts one more. Its configuration begins with text.
 func (s *site) server(t *testing.T, name, text string, endpoints ...string) *spawned {
 	t.Helper()
 	if endpoints == nil {
 		endpoints = s.endpoints
 	}
-	p := &spawned{t: t, dir: filepath.Join(s.dir, name), address: "127.0.0.1:0", log: new(output)}
+	dir := filepath.Join(s.dir, name)
 	text += fmt.Sprintf(`
 data: data
 audit: audit.log
@@ -93,60 +82,13 @@ enrolment: {vendors: ../vendors}
 limits: {requestsPerMachine: 1000000}
 policies: [{name: all, tiers: [attested, enrolled]}]
 `, strings.Join(endpoints, `", "`))
-	writeFile(t, filepath.Join(p.dir, "attestd.yaml"), []byte(text))
-	p.admin = admin.Unix(filepath.Join(p.dir, "data", "admin.sock"))
-	t.Cleanup(func() {
-		p.admin.HTTP.CloseIdleConnections()
-		p.kill()
-		if t.Failed() {
-			t.Logf("log of server %s:\n%s", name, p.log)
-		}
-	})
-	p.start()
+	writeFile(t, filepath.Join(dir, "attestd.yaml"), []byte(text))
+	p := &spawned{attestdtest.Start(t, dir), dir, admin.Unix(filepath.Join(dir, "data", "admin.sock"))}
+	t.Cleanup(p.admin.HTTP.CloseIdleConnections)
 	return p
 }
 
-// start starts the server, again where it was, and waits until it serves.
-func (p *spawned) start() {
-	p.t.Helper()
-	p.cmd = exec.CommandContext(context.WithoutCancel(p.t.Context()), vmtest.File(p.t, programEnv),
-		"serve", "--config", filepath.Join(p.dir, "attestd.yaml"), "--listen", p.address)
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := p.cmd.StderrPipe()
-	if err == nil {
-		err = p.cmd.Start()
-	}
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	p.done = make(chan struct{})
-	serves := make(chan string, 1)
-	go func() {
-		defer close(p.done)
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			fmt.Fprintln(p.log, lines.Text())
-			if _, rest, found := strings.Cut(lines.Text(), "msg=serving address="); found {
-				serves <- strings.Fields(rest)[0]
-			}
-		}
-		p.cmd.Wait()
-	}()
-	select {
-	case p.address = <-serves:
-	case <-p.done:
-		p.t.Fatalf("attestd has ended: %s", p.log)
-	case <-time.After(time.Minute):
-		p.t.Fatalf("attestd does not serve: %s", p.log)
-	}
-}
-
-// kill is SIGKILL.
-func (p *spawned) kill() {
-	p.cmd.Process.Kill()
-	<-p.done
-}
-
-func (p *spawned) target() string { return "tcp:" + p.address }
+func (p *spawned) target() string { return "tcp:" + p.Address }
 
 // session is a machine whose TPM has an EK of that name.
 func session(t *testing.T, name string) *tpm.Session {

@@ -68,6 +68,7 @@ func Start(t testing.TB, members int, tls *TLS) []*Member {
 		m.args = []string{
 			"--name", m.name, "--data-dir", "data-" + m.name, "--unsafe-no-fsync",
 			"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
+			"--advertise-client-urls", "http://" + m.name + ":1", // must be given, is asked for by nobody, and is no socket before 3.7
 		}
 		m.listen = "unix://" + filepath.Join(dir, "client-"+m.name)
 		if tls != nil {
@@ -118,7 +119,7 @@ func (m *Member) Start() {
 func (m *Member) begin() <-chan string {
 	m.t.Helper()
 	os.Remove(strings.TrimPrefix(m.listen, "unix://")) // of a process that was killed
-	args := append(m.args[:len(m.args):len(m.args)], "--listen-client-urls", m.listen, "--advertise-client-urls", m.listen)
+	args := append(m.args[:len(m.args):len(m.args)], "--listen-client-urls", m.listen)
 	m.cmd = exec.CommandContext(context.WithoutCancel(m.t.Context()), m.program, args...)
 	m.cmd.Dir = m.dir
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -55,7 +55,7 @@ const (
 // CodeAllowed is the code of a grant.
 const CodeAllowed = "ok"
 
-// decision is a line of the audit log.
+// decision is a line of the audit log, about an attestation or a fetch.
 type decision struct {
 	start       time.Time
 	address     netip.Addr
@@ -76,6 +76,16 @@ type decision struct {
 const maxText = 512
 
 func (a *Audit) decision(ctx context.Context, d *decision, now time.Time) error {
+	return a.write(ctx, now, "attestation", d.attrs(now)...)
+}
+
+// fetch writes down how many bytes of an overlay's ciphertext were sent. They are, whether or not it can be written
+// down.
+func (a *Audit) fetch(ctx context.Context, d *decision, sent int64, now time.Time) {
+	a.write(ctx, now, "fetch", append(d.attrs(now), slog.Int64("bytes", sent))...)
+}
+
+func (d *decision) attrs(now time.Time) []slog.Attr {
 	attrs := []slog.Attr{
 		slog.String("decision", string(d.verdict)),
 		slog.String("code", d.code),
@@ -92,8 +102,7 @@ func (a *Audit) decision(ctx context.Context, d *decision, now time.Time) error 
 	if d.version != 0 {
 		attrs = append(attrs, slog.Uint64("overlayVersion", d.version))
 	}
-	attrs = append(attrs, slog.Float64("ms", float64(now.Sub(d.start).Microseconds())/1000))
-	return a.write(ctx, now, "attestation", attrs...)
+	return append(attrs, slog.Float64("ms", float64(now.Sub(d.start).Microseconds())/1000))
 }
 
 // Operator writes down what an operator has done, and how it ended.

@@ -40,6 +40,12 @@ const (
 	CodeNoCertificate   = "certificate-missing"  // a private overlay is fetched with a certificate of ours
 )
 
+// Codes of fetches of ciphertext that were allowed, besides CodeAllowed: all that was asked for was sent.
+const (
+	CodeBroken  = "fetch-broken"  // the client went away, or took nothing for a minute
+	CodeNothing = "fetch-nothing" // nothing was to be sent: HEAD, a condition, a part that is not there
+)
+
 // refusal is an answer that is not the one asked for.
 type refusal struct {
 	status  int

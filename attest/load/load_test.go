@@ -2,10 +2,10 @@ package load
 
 import (
 	"bytes"
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -37,9 +37,7 @@ func fleet(t testing.TB, machines, tpms int) []*Machine {
 	failed := make(chan error, tpms)
 	for i := range made {
 		p := attesttest.New(t, fmt.Sprint("load", i))
-		maker, err := NewMaker(p, p.Boot(attesttest.Firmware()...), func(ek crypto.PublicKey) ([]byte, error) {
-			return attesttest.Certify(t, ek), nil
-		})
+		maker, err := NewMaker(p, p.Boot(attesttest.Firmware()...), attesttest.CertificateOf)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,9 +109,8 @@ func action(t testing.TB) []byte {
 	t.Helper()
 	for _, e := range attesttest.Firmware() {
 		if e.PCR == 4 && e.Type == attesttest.Application {
-			h := crypto.SHA256.New()
-			h.Write(e.Data)
-			return h.Sum(nil)
+			sum := sha256.Sum256(e.Data)
+			return sum[:]
 		}
 	}
 	t.Fatal("there is no such event")

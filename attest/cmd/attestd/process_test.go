@@ -100,16 +100,16 @@ func session(t *testing.T, name string) *tpm.Session {
 	return s
 }
 
-// interrupted is a TPM before whose nth request something happens.
+// interrupted is a TPM before whose nth request, for that nonce, something happens.
 type interrupted struct {
 	*tpm.Session
 	n      int
-	happen func()
+	happen func(nonce []byte)
 }
 
 func (i *interrupted) Request(nonce, hpkeKey, log []byte, claims json.RawMessage) (*protocol.Request, error) {
 	if i.n--; i.n == 0 {
-		i.happen()
+		i.happen(nonce)
 	}
 	return i.Session.Request(nonce, hpkeKey, log, claims)
 }

@@ -61,7 +61,7 @@ func TestServerKilled(t *testing.T) {
 			before := len(decisions(t, b))
 
 			killed := false
-			result, err := s.attest(t, s.first(t, test.balance, a, b), &interrupted{machine, test.request, func() {
+			result, err := s.attest(t, s.first(t, test.balance, a, b), &interrupted{machine, test.request, func([]byte) {
 				a.Kill()
 				killed = true
 			}})
@@ -267,6 +267,39 @@ func TestServerKilledWriting(t *testing.T) {
 	}
 	if status, code, _ := post(t, b, answered(t, b, machine)); status != http.StatusOK {
 		t.Errorf("the next attempt: %d %s", status, code)
+	}
+	link.release()
+}
+
+// A machine behind a balancer that ends TLS is cut off in its second round trip, its nonce used up, and is let in
+// by its next attempt.
+func TestCutOff(t *testing.T) {
+	machine := session(t, "one")
+	cluster := etcdtest.Start(t, 1, nil)
+	s := newSite(t, cluster[0].Endpoint())
+	link := balance(t, strings.Replace(cluster[0].Endpoint(), "unix://", "unix:", 1))
+	a, b := s.server(t, "a", challenged, "http://"+link.address()), s.server(t, "b", challenged)
+	address := terminate(t, s.certificate, b.target(), a.target())
+	if _, err := s.attest(t, address, machine); err != nil { // first b, then a, which has a lease for nonces now
+		t.Fatal(err)
+	}
+	nonces, results := make(chan []byte, 1), make(chan error, 1)
+	go func() {
+		_, err := s.attest(t, address, &interrupted{machine, 2, func(nonce []byte) {
+			link.hold()
+			nonces <- nonce
+		}})
+		results <- err
+	}()
+	nonce := <-nonces
+	await(t, "that the nonce is used", func() bool { return s.used(t, nonce) })
+	a.Kill()
+	if err := <-results; err != nil {
+		t.Error(err)
+	}
+	allowed := []string{"allow " + machine.Node()}
+	if got := append(decisions(t, a), decisions(t, b)...); !slices.Equal(got, append(allowed, allowed...)) {
+		t.Errorf("decisions %q", got)
 	}
 	link.release()
 }

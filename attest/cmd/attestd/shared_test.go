@@ -314,14 +314,21 @@ func TestEtcdLost(t *testing.T) {
 		t.Fatalf("before: %d %s", status, code)
 	}
 	cluster[0].Kill()
+	var all sync.WaitGroup
 	for range 3 {
-		if status, code, _ := post(t, p, answered(t, p, machine)); status != http.StatusServiceUnavailable || code != server.CodeStore {
-			t.Errorf("without etcd: %d %s", status, code)
+		request := answered(t, p, machine)
+		all.Go(func() {
+			if status, code, _ := post(t, p, request); status != http.StatusServiceUnavailable || code != server.CodeStore {
+				t.Errorf("without etcd: %d %s", status, code)
+			}
+		})
+	}
+	all.Go(func() {
+		if err := p.admin.Revoke(t.Context(), machine.Node(), ""); err == nil || !strings.Contains(err.Error(), store.ErrUnavailable.Error()) {
+			t.Errorf("an operator without etcd: %v", err)
 		}
-	}
-	if err := p.admin.Revoke(t.Context(), machine.Node(), ""); err == nil || !strings.Contains(err.Error(), store.ErrUnavailable.Error()) {
-		t.Errorf("an operator without etcd: %v", err)
-	}
+	})
+	all.Wait()
 	cluster[0].Start()
 	await(t, "that it lets machines in again", func() bool {
 		status, _, _ := post(t, p, answered(t, p, machine))

@@ -102,7 +102,9 @@ func TestSecuredStore(t *testing.T) {
 		{"not there", func(e *etcdStore) { e.Endpoints = []string{"https://127.0.0.1:1"} }, "connection refused"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel() // some take the time that a call may take
 			spoilt := *c
+			spoilt.Data = t.TempDir()
 			test.spoil(&spoilt.Store.Etcd)
 			s, err := openFor(t, &spoilt)
 			if err == nil {

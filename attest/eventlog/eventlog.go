@@ -62,8 +62,11 @@ func parse(log []byte) ([]Event, error) {
 	var events []Event
 	for len(bytes.TrimLeft(r.rest, "\x00")) > 0 {
 		e := Event{PCR: int(r.u32()), Type: r.u32()}
-		has := false
-		for range min(r.u32(), uint32(len(sizes))+1) {
+		n, has := r.u32(), false
+		if n > uint32(len(sizes)) {
+			return nil, fmt.Errorf("event %d has %d digests, and the log names %d algorithms", len(events), n, len(sizes))
+		}
+		for range n {
 			alg := r.u16()
 			size, ok := sizes[alg]
 			if !ok {

@@ -9,7 +9,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ember-os/ember/attest/policy"
 	"github.com/ember-os/ember/attest/protocol"
+	"github.com/ember-os/ember/attest/store"
+	"github.com/ember-os/ember/attest/verify"
 )
 
 // Audit writes one line of JSON for every decision. Nothing in it is secret: no keys, no nonces, no grants.
@@ -53,7 +56,7 @@ const (
 )
 
 // CodeAllowed is the code of a grant.
-const CodeAllowed = "ok"
+const CodeAllowed = store.Granted
 
 // decision is a line of the audit log, about an attestation or a fetch.
 type decision struct {
@@ -70,6 +73,12 @@ type decision struct {
 	version     uint64
 	image       string // the machine's word
 	certificate string // serial number of the one that was issued
+
+	// What records have besides. Evidence is nil for what is no decision about a machine: its request was not
+	// verified, or there were too many.
+	evidence *verify.Evidence
+	compared policy.Comparison
+	known    bool // it is enrolled in a file
 }
 
 // maxText is the longest text that comes from outside, in bytes.
@@ -112,6 +121,12 @@ func (a *Audit) Operator(ctx context.Context, now time.Time, who, action, node s
 		attrs = append(attrs, slog.String("error", err.Error()))
 	}
 	return a.write(ctx, now, "operator", attrs...)
+}
+
+// report writes down that a machine has said how it is.
+func (a *Audit) report(ctx context.Context, now time.Time, node, from, certificate, stage, health string) error {
+	return a.write(ctx, now, "report", slog.String("address", from), slog.String("node", node),
+		slog.String("certificate", certificate), slog.String("stage", stage), slog.String("health", health))
 }
 
 func (a *Audit) write(ctx context.Context, now time.Time, message string, attrs ...slog.Attr) error {

@@ -23,6 +23,7 @@ func (s *Server) overlay(w http.ResponseWriter, r *http.Request) {
 		if first { // an attacker does not fill the log
 			s.Audit.fetch(ctx, d.refused(problem), 0, s.Now())
 		}
+		s.Counters.Overlay(problem.code)
 		problem.write(w)
 		return
 	}
@@ -30,6 +31,7 @@ func (s *Server) overlay(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		problem := refused(err)
 		s.Audit.fetch(ctx, d.refused(problem), 0, s.Now())
+		s.Counters.Overlay(problem.code)
 		problem.write(w)
 		return
 	}
@@ -40,6 +42,7 @@ func (s *Server) overlay(w http.ResponseWriter, r *http.Request) {
 	defer func() { // also if net/http cuts the connection
 		d.verdict, d.code = Allow, out.outcome(r.Method)
 		s.Audit.fetch(ctx, d, out.sent, s.Now())
+		s.Counters.Overlay(d.code)
 	}()
 	http.ServeContent(out, r, "", time.Time{}, io.NewSectionReader(o.file, 0, size))
 }
@@ -63,11 +66,8 @@ func (s *Server) find(r *http.Request, d *decision) (*Overlay, error) {
 // certified is the machine whose certificate, one of ours, came with a request; "" for none. It may have ended since
 // the connection began.
 func certified(r *http.Request, now time.Time) string {
-	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
-		return ""
-	}
-	leaf := r.TLS.VerifiedChains[0][0]
-	if now.After(leaf.NotAfter) {
+	leaf := certificate(r)
+	if leaf == nil || now.After(leaf.NotAfter) {
 		return ""
 	}
 	return leaf.Subject.CommonName

@@ -316,7 +316,7 @@ type record struct {
 	Bytes                                                                                         int64
 	Milliseconds                                                                                  *float64 `json:"ms"`
 	Time                                                                                          time.Time
-	Msg, By, Action, Error                                                                        string
+	Msg, By, Action, Error, Stage, Health                                                         string
 	Level                                                                                         any
 }
 

@@ -51,10 +51,10 @@ func TestManual(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := defaults().fixed
-	want.Admin, want.Proxies, want.Authority = c.Admin, c.Proxies, c.Authority
 	etcd := c.Store.Etcd
 	want.Store.Etcd.Endpoints, want.Store.Etcd.TLS = etcd.Endpoints, etcd.TLS
 	want.Store.Etcd.Username, want.Store.Etcd.PasswordFile = etcd.Username, etcd.PasswordFile
+	want.Admin, want.Proxies, want.Authority, want.Status = c.Admin, c.Proxies, c.Authority, c.Status
 	if !reflect.DeepEqual(c.fixed, want) {
 		t.Errorf("%+v, the defaults are %+v", c.fixed, want)
 	}

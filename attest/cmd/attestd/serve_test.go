@@ -24,6 +24,7 @@ import (
 	"filippo.io/age"
 
 	"github.com/ember-os/ember/attest/admin"
+	"github.com/ember-os/ember/attest/metrics"
 	"github.com/ember-os/ember/attest/protocol"
 	"github.com/ember-os/ember/attest/server"
 	"github.com/ember-os/ember/attest/store"
@@ -33,6 +34,7 @@ import (
 type running struct {
 	dir     string
 	address string
+	status  string // the URL of the status page, if there is one
 	hangup  chan os.Signal
 	stop    context.CancelFunc
 	done    chan error
@@ -106,10 +108,17 @@ func begin(t *testing.T, text string) (*running, *issuer) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var status net.Listener
+	if p.config.Status.Listen != "" {
+		if status, err = net.Listen("tcp", p.config.Status.Listen); err != nil {
+			t.Fatal(err)
+		}
+		r.status = "http://" + status.Addr().String()
+	}
 	r.address, r.admin = public.Addr().String(), admin.Unix("a.sock")
 	go func() {
 		defer p.close()
-		r.done <- p.run(ctx, public, private, r.hangup)
+		r.done <- p.run(ctx, public, private, status, r.hangup)
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -334,7 +343,7 @@ func TestPublishAgain(t *testing.T) {
 		errors.New("its manifest is wrong"):                     "seen",
 		fmt.Errorf("reading overlay: %w", store.ErrUnavailable): "",
 	} {
-		p := &process{log: slog.New(slog.DiscardHandler)}
+		p := &process{log: slog.New(slog.DiscardHandler), metrics: metrics.New("")}
 		p.use(new(config), &loaded{settings: new(server.Settings), warnings: []error{problem}}, "seen")
 		if p.seen != want {
 			t.Errorf("%v: %q", problem, p.seen)

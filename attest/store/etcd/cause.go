@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -30,9 +31,10 @@ func noteCause(ctx context.Context, method string, request, reply any, conn *grp
 	err := invoke(ctx, method, request, reply, conn, options...)
 	c, ok := ctx.Value(causeKey{}).(*cause)
 	s := status.Convert(err)
-	if ok && (s.Code() == codes.Unavailable || s.Code() == codes.DeadlineExceeded && s.Message() != context.DeadlineExceeded.Error()) {
+	text, connecting := strings.CutPrefix(s.Message(), "latest balancer error: ")
+	if ok && (s.Code() == codes.Unavailable || s.Code() == codes.DeadlineExceeded && connecting) {
 		c.mu.Lock()
-		c.err = errors.New(s.Message())
+		c.err = errors.New(text)
 		c.mu.Unlock()
 	}
 	return err

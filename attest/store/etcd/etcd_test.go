@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -34,6 +35,18 @@ func (l *lines) count(text string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.Count(l.b.String(), text)
+}
+
+// line is the first that has the text.
+func (l *lines) line(text string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range strings.Lines(l.b.String()) {
+		if strings.Contains(line, text) {
+			return line
+		}
+	}
+	return ""
 }
 
 func open(t testing.TB, prefix string, endpoints ...string) (*Store, *lines) {
@@ -179,9 +192,10 @@ func TestLost(t *testing.T) {
 	for _, test := range []struct {
 		name       string
 		lose, find func(*etcdtest.Member)
+		says       string
 	}{
-		{"killed", (*etcdtest.Member).Kill, (*etcdtest.Member).Start},
-		{"silent", (*etcdtest.Member).Freeze, (*etcdtest.Member).Thaw},
+		{"killed", (*etcdtest.Member).Kill, (*etcdtest.Member).Start, "connection refused|no such file|error reading"},
+		{"silent", (*etcdtest.Member).Freeze, (*etcdtest.Member).Thaw, "no answer within 5s"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -196,6 +210,9 @@ func TestLost(t *testing.T) {
 				all.Go(func() { wantLost(t, do) })
 			}
 			all.Wait()
+			if said := log.line("etcd is lost"); !regexp.MustCompile(test.says).MatchString(said) {
+				t.Errorf("the log says %q", said)
+			}
 			_, err := Open(t.Context(), Config{Endpoints: []string{cluster[0].Endpoint()}, Prefix: "/", Log: slog.New(slog.DiscardHandler)})
 			if err == nil || !strings.Contains(err.Error(), cluster[0].Endpoint()) {
 				t.Errorf("opened anew: %v", err)

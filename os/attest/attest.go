@@ -71,10 +71,15 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer unlock()
 	p := newProgram(config)
 	m := p.machine()
-	return m.run(ctx)
+	// Who attests once more need not wait for the reports.
+	if err := errors.Join(m.run(ctx), unlock()); err != nil {
+		m.reports.stop()
+		return err
+	}
+	m.reports.wait()
+	return nil
 }
 
 func newProgram(c cmdline.Config) *program {
@@ -92,6 +97,7 @@ func (p *program) machine() machine {
 		attest:   p.attest,
 		setClock: p.setClock,
 		stage:    p.stage,
+		report:   p.report,
 		trust:    trust,
 		capTPM:   func() error { return capTPM(tpm.Device) },
 		reboot:   func() error { return syscall.Kill(1, syscall.SIGTERM) },

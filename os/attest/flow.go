@@ -44,14 +44,16 @@ type machine struct {
 	attest   func(context.Context, session) (*client.Result, error)
 	setClock func(time.Time) error
 	stage    func(context.Context, *client.Result) (overlay, error)
-	trust    func(context.Context) error // has the overlay's authorities trusted
+	report   func(context.Context, *client.Result) (*reports, error) // begins reports
+	trust    func(context.Context) error                             // has the overlay's authorities trusted
 	capTPM   func() error
 	reboot   func() error
 	notify   func(string) error
 	sleep    func(context.Context, time.Duration)
 
-	state State
-	said  teller
+	state   State
+	said    teller
+	reports *reports // of the last attestation; nil for none
 }
 
 // noTPM says that there is none that can attest.
@@ -156,7 +158,13 @@ func (m *machine) ask(ctx context.Context, s session) (*client.Result, error) {
 		m.warn("the clock stays wrong", m.setClock(g.Time))
 	}
 	m.state.Node, m.state.Tier, m.state.Time, m.state.Expires = g.Node, g.Tier, g.Time, result.Certificate.Leaf.NotAfter
-	return result, m.keep(g.Certificates)
+	if err := m.keep(g.Certificates); err != nil {
+		return nil, err
+	}
+	m.reports.stop()
+	m.reports, err = m.report(ctx, result)
+	m.warn("the server gets no reports of this boot", err)
+	return result, nil
 }
 
 // keep writes the certificate for people to look at.
@@ -203,6 +211,7 @@ func (m *machine) finish(ctx context.Context) error {
 
 // close caps the TPM. ctx may end before it is done.
 func (m *machine) close(ctx context.Context) error {
+	m.reports.proved()
 	for n := 1; ; n++ {
 		err := m.capTPM()
 		if err == nil {

@@ -31,8 +31,9 @@ type Steps struct {
 // copyFile is where the ciphertext of an overlay stays until it is known whether it was good.
 const copyFile = "/var/lib/ember/overlay.sealed"
 
-// NewSteps begins, or goes on where a program before this one has ended: see State.
-func NewSteps(c cmdline.Config) (*Steps, error) {
+// NewSteps begins, or goes on where a program before this one has ended: see State. The server gets reports of the boot
+// until ctx ends.
+func NewSteps(ctx context.Context, c cmdline.Config) (*Steps, error) {
 	if err := errors.Join(os.MkdirAll(Run, 0o755), os.MkdirAll(filepath.Dir(copyFile), 0o700)); err != nil {
 		return nil, fmt.Errorf("making the directory of the attestation: %w", err)
 	}
@@ -43,6 +44,7 @@ func NewSteps(c cmdline.Config) (*Steps, error) {
 	p := newProgram(c)
 	p.copy = copyFile
 	s := &Steps{machine: p.machine(), program: p, unlock: unlock}
+	s.report = func(_ context.Context, r *client.Result) (*reports, error) { return p.report(ctx, r) }
 	before, err := ReadState(s.dir)
 	if err != nil {
 		return nil, errors.Join(err, unlock())
@@ -213,8 +215,9 @@ func (s *Steps) Probe(ctx context.Context) error {
 	return nil
 }
 
-// Close removes the TPM's keys, and what is left of an overlay.
+// Close ends the reports, and removes the TPM's keys and what is left of an overlay.
 func (s *Steps) Close() error {
+	s.reports.stop()
 	errs := []error{s.closeSession()}
 	if s.overlay != nil {
 		errs = append(errs, s.overlay.Close())

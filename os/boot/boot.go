@@ -59,7 +59,7 @@ func run(ctx context.Context, args []string) error {
 	if config.LKG.Mode == cmdline.LKGOff {
 		return fmt.Errorf("%s is off", cmdline.LKGParam)
 	}
-	steps, err := attest.NewSteps(config)
+	steps, err := attest.NewSteps(ctx, config)
 	if err != nil {
 		return err
 	}

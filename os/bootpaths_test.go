@@ -1,6 +1,7 @@
 package os_test
 
 import (
+	"bytes"
 	"crypto/x509"
 	"encoding/pem"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"github.com/ember-os/ember/os/vm/vmtest"
 	"github.com/ember-os/ember/tools/measurements"
 	"github.com/ember-os/ember/tools/toolroot"
+	"github.com/ember-os/ember/tools/uki"
 )
 
 // The names under which the boot server has what machines boot.
@@ -130,6 +132,29 @@ func bootCard(l *lab.Lab, way vm.Netboot) []vm.NIC {
 
 // vmCmdline is that of //os:vm_uki and //os:vm_ipxe.
 const vmCmdline = "console=ttyS0 no_timer_check ember.debug=shell retain_initrd"
+
+// TestUKI looks into the image that users get, and into that of the virtual machines, signed and not.
+func TestUKI(t *testing.T) {
+	t.Parallel()
+	users := readFile(t, vmtest.File(t, "UKI"))
+	got, err := uki.Read(users)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.Kernel, readFile(t, vmtest.File(t, "KERNEL"))) || !bytes.Equal(got.Initrd, readFile(t, vmtest.File(t, "INITRD"))) {
+		t.Error("kernel or initrd are not those that are published")
+	}
+	if got.Cmdline != "console=tty0 console=ttyS0 retain_initrd" || !strings.HasSuffix(got.Release, "-ember") || !bytes.Contains(got.OSRelease, []byte("ID=ember\n")) {
+		t.Errorf("it has the line %q, release %q, os-release %q", got.Cmdline, got.Release, got.OSRelease)
+	}
+	plain, err := uki.Program(readFile(t, vmtest.File(t, "VM_UKI")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if signed, err := uki.Program(readFile(t, vmtest.File(t, "VM_UKI_SIGNED"))); err != nil || signed != plain {
+		t.Errorf("signed it is measured as %x, else as %x: %v", signed, plain, err)
+	}
+}
 
 // booted waits for the system, and checks its command line.
 func booted(t *testing.T, m *vmtest.Machine, cmdline string) {

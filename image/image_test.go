@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bazelbuild/rules_go/go/runfiles"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -15,23 +14,15 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 
+	"github.com/ember-os/ember/os/vm/vmtest"
 	"github.com/ember-os/ember/tools/apko/lock"
 	"github.com/ember-os/ember/tools/initrd"
 	"github.com/ember-os/ember/tools/sbom"
 )
 
-func file(t *testing.T, variable string) string {
-	t.Helper()
-	path, err := runfiles.Rlocation(os.Getenv(variable))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
 func index(t *testing.T) v1.ImageIndex {
 	t.Helper()
-	index, err := layout.ImageIndexFromPath(file(t, "IMAGE"))
+	index, err := layout.ImageIndexFromPath(vmtest.File(t, "IMAGE"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +66,7 @@ func TestRegistry(t *testing.T) {
 // TestLock fails if the image holds another package, or another version of one,
 // than the lock, and so than a reader of it expects.
 func TestLock(t *testing.T) {
-	text, err := os.ReadFile(file(t, "LOCK"))
+	text, err := os.ReadFile(vmtest.File(t, "LOCK"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +74,7 @@ func TestLock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree, err := initrd.Load(file(t, "IMAGE"), "amd64")
+	tree, err := initrd.Load(vmtest.File(t, "IMAGE"), "amd64")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,10 +87,10 @@ func TestLock(t *testing.T) {
 	}
 }
 
-// TestLicences fails if anything in the image, the kernel or our program has no
+// TestLicences fails if anything in the image, the kernel or a Go program has no
 // declared licence, and if one of them is not in the document at all.
 func TestLicences(t *testing.T) {
-	text, err := os.ReadFile(file(t, "SBOM"))
+	text, err := os.ReadFile(vmtest.File(t, "SBOM"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,6 +104,8 @@ func TestLicences(t *testing.T) {
 	for _, purl := range []string{
 		"pkg:apk/ember/baselayout@", "pkg:apk/ember/busybox@", "pkg:apk/ember/ca-certificates@", "pkg:apk/ember/ember@",
 		"pkg:generic/linux@6.12.", "pkg:golang/std@", "pkg:golang/golang.org/x/sys@",
+		"pkg:golang/github.com/containerd/containerd/v2@", "pkg:golang/github.com/containerd/nerdctl/v2@",
+		"pkg:golang/github.com/opencontainers/runc@", "pkg:golang/github.com/containernetworking/plugins@",
 	} {
 		if !strings.Contains(string(text), purl) {
 			t.Errorf("the document does not name %s", purl)

@@ -7,22 +7,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bazelbuild/rules_go/go/runfiles"
-
 	"github.com/ember-os/ember/kernel/kconfig"
+	"github.com/ember-os/ember/os/vm/vmtest"
 )
 
 // maxSize is the budget of the kernel image, in bytes.
 const maxSize = 11_000_000
-
-func file(t *testing.T, variable string) string {
-	t.Helper()
-	path, err := runfiles.Rlocation(os.Getenv(variable))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
 
 func requests(t *testing.T) []kconfig.Request {
 	t.Helper()
@@ -57,7 +47,7 @@ func TestEveryOptionHasAReason(t *testing.T) {
 }
 
 func TestEveryOptionSurvives(t *testing.T) {
-	f, err := os.Open(file(t, "CONFIG"))
+	f, err := os.Open(vmtest.File(t, "CONFIG"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +56,7 @@ func TestEveryOptionSurvives(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	marker, err := filepath.EvalSymlinks(file(t, "SOURCE"))
+	marker, err := filepath.EvalSymlinks(vmtest.File(t, "SOURCE"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +72,7 @@ func TestEveryOptionSurvives(t *testing.T) {
 // TestCompiler fails if the kernel's compiler is another than the tool root's locked one, such as
 // the host's.
 func TestCompiler(t *testing.T) {
-	lock, err := os.ReadFile(file(t, "COMPILER_LOCK"))
+	lock, err := os.ReadFile(vmtest.File(t, "COMPILER_LOCK"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +82,7 @@ func TestCompiler(t *testing.T) {
 			version = f[2]
 		}
 	}
-	config, err := os.ReadFile(file(t, "CONFIG"))
+	config, err := os.ReadFile(vmtest.File(t, "CONFIG"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +92,7 @@ func TestCompiler(t *testing.T) {
 }
 
 func TestImage(t *testing.T) {
-	image, err := os.ReadFile(file(t, "KERNEL"))
+	image, err := os.ReadFile(vmtest.File(t, "KERNEL"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +103,7 @@ func TestImage(t *testing.T) {
 	if string(image[0x202:0x206]) != "HdrS" {
 		t.Errorf("bytes 0x202 to 0x205 are %q, want the boot protocol's HdrS", image[0x202:0x206])
 	}
-	release, err := os.ReadFile(file(t, "RELEASE"))
+	release, err := os.ReadFile(vmtest.File(t, "RELEASE"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ember-os/ember/attest/client"
 	"github.com/ember-os/ember/attest/overlay/extract"
@@ -79,6 +80,10 @@ func TestAttest(t *testing.T) {
 				v.Overlay != rack || v.OverlayVersion != 1 || len(s.verdicts()) != 1 {
 				t.Errorf("the server's log has %+v", s.verdicts())
 			}
+			if f := s.fetches(); len(f) != 1 || f[0].Decision != server.Allow || f[0].Code != server.CodeAllowed || f[0].Node != v.Node ||
+				f[0].Overlay != rack || f[0].OverlayVersion != 1 || f[0].Bytes == 0 {
+				t.Errorf("the server's log has the fetches %+v", f)
+			}
 			// TLS 1.3 is a turn of each, attesting another one. The overlay is fetched with another connection.
 			if got := s.wires.talk(); len(got) != 2 || !slices.Equal(got[0], []string{byMachine, byServer, byMachine, byServer}) {
 				t.Errorf("on the wire were %q", got)
@@ -109,6 +114,9 @@ func TestAttest(t *testing.T) {
 var (
 	noAnswer = (&client.Unreachable{Err: errors.New("")}).Error()
 	refuses  = (&client.Refused{}).Error()
+
+	untrusted  = (&client.Untrusted{Err: errors.New("")}).Error()
+	wrongClock = (&client.Untrusted{Err: errors.New(""), Clock: true}).Error()
 )
 
 // unattested looks at a machine that has not been let in.
@@ -198,6 +206,61 @@ func TestAttestWithoutTPM(t *testing.T) {
 	if all := s.verdicts(); len(all) > 0 {
 		t.Errorf("the server was asked: %+v", all)
 	}
+}
+
+// TestAttestWrongPin has a machine that is told of another key than the server's. It tells that one nothing.
+func TestAttestWrongPin(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.seal(greeting(s.lab.CA())...)
+	s.start()
+	s.pin[0] ^= 1
+	m := vmtest.Start(t, s.machine(vm.TIS))
+	line := says(m, untrusted)
+	if !strings.Contains(line, "none of those that are pinned") {
+		t.Errorf("the machine says %q", line)
+	}
+	unattested(t, m, "pinned")
+	if all := s.verdicts(); len(all) > 0 {
+		t.Errorf("the server was asked: %+v", all)
+	}
+}
+
+// TestAttestClock has machines that believe that it is another year, and no time server.
+func TestAttestClock(t *testing.T) {
+	for _, year := range []int{1970, 2099} {
+		t.Run(fmt.Sprint(year), func(t *testing.T) {
+			t.Parallel()
+			s := siteOn(t, withoutNTP(lan("boot", "1")))
+			s.seal(greeting(s.lab.CA())...)
+			s.start()
+			c := s.machine(vm.CRB)
+			c.RTC = time.Date(year, 1, 2, 3, 4, 5, 0, time.UTC)
+			m := vmtest.Start(t, c)
+			if line := await(m, stage.Attest); line.Get("overlay") != "1" {
+				t.Errorf("the stage is %v", line)
+			}
+			says(m, greeted)
+			at, err := time.Parse(time.RFC3339, ask(t, m, "date -u +%Y-%m-%dT%H:%M:%SZ"))
+			if off := time.Since(at).Abs(); err != nil || off > time.Minute {
+				t.Errorf("the clock shows %v, %v", at, err)
+			}
+		})
+	}
+	t.Run("WithoutPin", func(t *testing.T) {
+		t.Parallel()
+		s := siteOn(t, withoutNTP(lan("boot", "1")))
+		s.seal(greeting(s.lab.CA())...)
+		s.start()
+		c := s.anchored(vm.CRB)
+		c.RTC = time.Date(1970, 1, 2, 3, 4, 5, 0, time.UTC)
+		m := vmtest.Start(t, c)
+		says(m, wrongClock)
+		unattested(t, m, "clock is wrong")
+		if all := s.verdicts(); len(all) > 0 {
+			t.Errorf("the server was asked: %+v", all)
+		}
+	})
 }
 
 // TestAttestGiant has an overlay that is larger than the machine's memory.

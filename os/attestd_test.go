@@ -43,9 +43,10 @@ type site struct {
 	dir     string   // of the configuration, its files and keys
 	vendor  swtpm.CA // of the machines' TPMs
 	pin     client.Pin
-	key     string // that overlays are signed with, for machines
-	policy  string // in YAML
-	binding string // to the connection, with TLS, or by challenge, without
+	key     string   // that overlays are signed with, for machines
+	policy  string   // in YAML
+	sealing []string // more arguments of emberctl seal
+	binding string   // to the connection, with TLS, or by challenge, without
 	attestd *exec.Cmd
 	address string // of attestd itself, on the host
 	done    chan struct{}
@@ -53,9 +54,11 @@ type site struct {
 }
 
 // newSite makes keys, and the configuration of a server that trusts the TPMs' vendor. It starts nothing.
-func newSite(t testing.TB) *site {
+func newSite(t testing.TB) *site { return siteOn(t, lan("boot", "1")) }
+
+func siteOn(t testing.TB, boot lab.LAN) *site {
 	t.Helper()
-	s := &site{t: t, lab: startLab(t, lan("boot", "1")), dir: t.TempDir(), policy: anyMachine, binding: bindConnection}
+	s := &site{t: t, lab: startLab(t, boot), dir: t.TempDir(), policy: anyMachine, binding: bindConnection}
 	cert, key := s.lab.Certificate()
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {
@@ -162,8 +165,8 @@ func (s *site) seal(files ...sealedFile) {
 		}
 		writer.CloseWithError(w.Close())
 	}()
-	s.emberctl(archive, "seal", "-", "--name", rack, "--key", "keys/signing.key",
-		"--recipient", "keys/attestd.recipient", "--expires", "1d", "--out", "overlays")
+	s.emberctl(archive, append([]string{"seal", "-", "--name", rack, "--key", "keys/signing.key",
+		"--recipient", "keys/attestd.recipient", "--expires", "1d", "--out", "overlays"}, s.sealing...)...)
 }
 
 // configure writes the server's configuration, which it reads again if it runs.
@@ -242,7 +245,7 @@ func (s *site) stop() {
 	s.attestd = nil
 }
 
-// verdict is a line of the audit log about a machine.
+// verdict is a line of the audit log about a machine, or a fetch.
 type verdict struct {
 	Message        string `json:"msg"`
 	Decision       server.Verdict
@@ -253,17 +256,23 @@ type verdict struct {
 	Tier           string
 	Overlay        string
 	OverlayVersion uint64
+	Bytes          int64
 }
 
 // verdicts are the server's decisions until now.
-func (s *site) verdicts() (all []verdict) {
+func (s *site) verdicts() []verdict { return s.audit("attestation") }
+
+// fetches are those of its overlays.
+func (s *site) fetches() []verdict { return s.audit("fetch") }
+
+func (s *site) audit(message string) (all []verdict) {
 	s.t.Helper()
 	for line := range bytes.Lines([]byte(s.read("audit.log"))) {
 		var v verdict
 		if err := json.Unmarshal(line, &v); err != nil {
 			s.t.Fatalf("the audit log's line %q: %v", line, err)
 		}
-		if v.Message == "attestation" {
+		if v.Message == message {
 			all = append(all, v)
 		}
 	}

@@ -77,6 +77,8 @@ type Result struct {
 	Grant *protocol.Grant
 	// Certificate is the grant's, for the TPM's key, ready for TLS as long as the TPM's session is open.
 	Certificate tls.Certificate
+	// Receipt is for the first report.
+	Receipt []byte
 	// Doubtful says that the clock was, and Grant.Time is to be preferred.
 	Doubtful bool
 }

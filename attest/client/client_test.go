@@ -282,3 +282,13 @@ func TestRetryAfter(t *testing.T) {
 		t.Errorf("without the server's date it is %v", got)
 	}
 }
+
+func FuzzRetryAfter(f *testing.F) {
+	f.Add("30", "")
+	f.Add("Sat, 21 Nov 2026 10:00:20 GMT", "Sat, 21 Nov 2026 10:00:00 GMT")
+	f.Fuzz(func(t *testing.T, value, date string) {
+		if d := after(http.Header{"Retry-After": {value}, "Date": {date}}); d < 0 || d > maxAfter {
+			t.Errorf("%q at %q is %v", value, date, d)
+		}
+	})
+}

@@ -25,7 +25,7 @@ func (a *attempt) open(answer []byte) (*Result, error) {
 	if err != nil {
 		return nil, &Unreachable{Err: fmt.Errorf("the grant is not for this machine: %w", err)}
 	}
-	return &Result{Grant: grant, Certificate: certificate, Doubtful: a.Clock.Doubtful}, nil
+	return &Result{Grant: grant, Certificate: certificate, Receipt: response.Receipt, Doubtful: a.Clock.Doubtful}, nil
 }
 
 func (a *attempt) check(g *protocol.Grant) (none tls.Certificate, err error) {

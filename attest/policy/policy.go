@@ -89,9 +89,13 @@ func (d Decision) Code() string {
 	if d.Allow || len(d.Reasons) == 0 {
 		return CodeNone
 	}
+	return d.furthest().Code
+}
+
+func (d Decision) furthest() Reason {
 	return slices.MaxFunc(d.Reasons, func(a, b Reason) int {
 		return slices.Index(order, a.Code) - slices.Index(order, b.Code)
-	}).Code
+	})
 }
 
 // Set is policies in their order.
@@ -233,7 +237,7 @@ func (p *Policy) judge(e *verify.Evidence) (Reason, bool) {
 
 func (c Events) judge(pcr int, events []verify.Event) string {
 	for _, d := range c.Require {
-		if !slices.ContainsFunc(events, func(e verify.Event) bool { return e.PCR == pcr && bytes.Equal(e.Digest, d[:]) }) {
+		if !has(events, pcr, d) {
 			return fmt.Sprintf("no event of PCR %d is %v", pcr, d)
 		}
 	}
@@ -243,4 +247,8 @@ func (c Events) judge(pcr int, events []verify.Event) string {
 		}
 	}
 	return ""
+}
+
+func has(events []verify.Event, pcr int, d Digest) bool {
+	return slices.ContainsFunc(events, func(e verify.Event) bool { return e.PCR == pcr && bytes.Equal(e.Digest, d[:]) })
 }

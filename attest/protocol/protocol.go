@@ -85,6 +85,8 @@ type Claims struct {
 	Model    string `json:"model,omitempty"`
 	Serial   string `json:"serial,omitempty"`
 	Hostname string `json:"hostname,omitempty"`
+	// Boot is where the system came from: "network", or "disk" for what was kept as last-known-good.
+	Boot string `json:"boot,omitempty"`
 	// OverlayVersion is the newest that the machine has applied before, 0 for none.
 	OverlayVersion uint64 `json:"overlayVersion,omitempty"`
 }
@@ -106,6 +108,8 @@ type Response struct {
 	Encapsulated []byte `json:"encapsulated"`
 	// Sealed is a Grant, as JSON, in AES-256-GCM.
 	Sealed []byte `json:"sealed"`
+	// Receipt is for the server itself, which gets it back with the machine's first report. It may be absent.
+	Receipt []byte `json:"receipt,omitempty"`
 }
 
 // Grant is what an attested machine gets.

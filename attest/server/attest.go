@@ -40,6 +40,8 @@ func (s *Server) attest(w http.ResponseWriter, r *http.Request) {
 		problem := &refusal{status: http.StatusTooManyRequests, code: CodeRateAddress, message: "too many requests from your address", after: wait}
 		if first { // an attacker does not fill the log
 			s.refuse(r.Context(), d, problem)
+		} else {
+			s.Counters.Decision(Refuse, problem.code, "", 0)
 		}
 		w.Header().Set("Connection", "close") // its body stays unread
 		problem.write(w)
@@ -53,12 +55,14 @@ func (s *Server) attest(w http.ResponseWriter, r *http.Request) {
 		if again.expired {
 			s.refuse(r.Context(), d, refused(&refusal{code: CodeNonceExpired, message: "the nonce is too old"}))
 		}
+		s.Counters.Challenge()
 		writeJSON(w, http.StatusPreconditionRequired, protocol.Challenge{Nonce: s.nonces.issue(s.Now())})
 	case err != nil:
 		problem := refused(err)
 		s.refuse(r.Context(), d, problem)
 		problem.write(w)
 	default:
+		s.Counters.Decision(d.verdict, d.code, d.tier, s.Now().Sub(d.start))
 		writeJSON(w, http.StatusOK, answer)
 	}
 }
@@ -74,7 +78,11 @@ func (s *Server) refuse(ctx context.Context, d *decision, r *refusal) {
 		d.verdict = Refuse
 	}
 	d.code, d.reason = r.code, r.Error()
-	s.Audit.decision(context.WithoutCancel(ctx), d, s.Now())
+	ctx = context.WithoutCancel(ctx)
+	now := s.Now()
+	s.Audit.decision(ctx, d, now)
+	s.Counters.Decision(d.verdict, d.code, d.tier, now.Sub(d.start))
+	s.noteRefusal(ctx, d)
 }
 
 // answer decides. An error is a *challenge, *refusal, *verify.Refusal, or a failure of ours.
@@ -94,9 +102,12 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, d *decision) (an
 		return nil, err
 	}
 	settings := s.settings.Load()
-	e, err := s.evidence(r.Context(), settings, request, nonce)
-	if err != nil {
-		return nil, err
+	e, problem := s.evidence(r.Context(), settings, request, nonce)
+	if unsound, ok := errors.AsType[*verify.Refusal](problem); ok {
+		e = unsound.Evidence
+	}
+	if e == nil {
+		return nil, problem
 	}
 	d.node, d.tier, d.image = e.Node, e.Tier, e.Claims.Image
 	if e.EKProblem != nil {
@@ -109,6 +120,10 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, d *decision) (an
 		if err := s.nonces.use(r.Context(), request.Nonce); err != nil {
 			return nil, err
 		}
+	}
+	d.evidence, d.known = e, settings.Machines[e.Node]
+	if problem != nil {
+		return nil, problem
 	}
 	_, revision, err := s.Registry.Last(r.Context(), e.Node)
 	if err != nil {
@@ -218,6 +233,7 @@ func (s *Server) checkRevoked(ctx context.Context, node string) error {
 // decide is the grant that the machine gets, but for its certificates.
 func (s *Server) decide(ctx context.Context, settings *Settings, e *verify.Evidence, d *decision) (*protocol.Grant, error) {
 	verdict := settings.Policies.Decide(e)
+	d.compared = settings.Policies.Compare(e, verdict)
 	if !verdict.Allow {
 		if e.Tier == protocol.None && !settings.Policies.Takes(protocol.None) {
 			return nil, s.enqueue(ctx, e, d)
@@ -270,14 +286,6 @@ func (s *Server) enqueue(ctx context.Context, e *verify.Evidence, d *decision) e
 	return &refusal{status: http.StatusForbidden, code: CodeQueued, message: "this machine is not enrolled; it waits for an operator", after: approvalInterval}
 }
 
-// clip bounds what a machine says of itself.
-func clip(c protocol.Claims) protocol.Claims {
-	for _, field := range []*string{&c.Image, &c.Vendor, &c.Model, &c.Serial, &c.Hostname} {
-		*field = (*field)[:min(len(*field), maxText)]
-	}
-	return c
-}
-
 // seal completes the grant, notes it, writes it down, and seals it for the machine.
 func (s *Server) seal(ctx context.Context, request *protocol.Request, binding []byte, e *verify.Evidence, grant *protocol.Grant, d *decision, revision uint64) (*protocol.Response, error) {
 	var err error
@@ -290,16 +298,17 @@ func (s *Server) seal(ctx context.Context, request *protocol.Request, binding []
 	if err != nil {
 		return nil, &refusal{status: http.StatusBadRequest, code: CodeMalformed, message: "the keys in the request cannot be sealed to", detail: err.Error()}
 	}
-	a := store.Attested{
-		Node: e.Node, Address: addressText(d.address), Policy: d.policy, Tier: e.Tier,
-		Overlay: d.overlay, Version: d.version, Claims: clip(e.Claims),
+	d.code = CodeAllowed
+	v, evidence := d.record(s.Now())
+	if response.Receipt, err = s.receipts.seal(v, evidence); err != nil {
+		return nil, err
 	}
-	if err := s.Registry.Attest(ctx, a, revision); errors.Is(err, store.ErrConflict) {
+	if err := s.Registry.Attest(ctx, v, revision); errors.Is(err, store.ErrConflict) {
 		return nil, &refusal{status: http.StatusTooManyRequests, code: CodeConcurrent, message: "another request with this endorsement key was answered just now", after: time.Second}
 	} else if err != nil {
 		return nil, err
 	}
-	d.verdict, d.code = Allow, CodeAllowed
+	d.verdict = Allow
 	if err := s.Audit.decision(ctx, d, s.Now()); err != nil {
 		d.verdict = ""
 		return nil, err

@@ -533,7 +533,7 @@ func TestAuditOfClaims(t *testing.T) {
 	if r := l.last(t); r.Image != long[:maxText] {
 		t.Errorf("image %q", r.Image)
 	}
-	if last, _, err := l.registry.Last(t.Context(), m.node()); err != nil || last.Claims.Serial != long[:maxText] {
+	if last, _, err := l.registry.Last(t.Context(), m.node()); err != nil || last.Claims.Serial != long[:maxClaim] {
 		t.Errorf("noted %+v, %v", last, err)
 	}
 }

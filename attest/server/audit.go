@@ -9,7 +9,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ember-os/ember/attest/policy"
 	"github.com/ember-os/ember/attest/protocol"
+	"github.com/ember-os/ember/attest/store"
+	"github.com/ember-os/ember/attest/verify"
 )
 
 // Audit writes one line of JSON for every decision. Nothing in it is secret: no keys, no nonces, no grants.
@@ -53,9 +56,9 @@ const (
 )
 
 // CodeAllowed is the code of a grant.
-const CodeAllowed = "ok"
+const CodeAllowed = store.Granted
 
-// decision is a line of the audit log.
+// decision is a line of the audit log, about an attestation or a fetch.
 type decision struct {
 	start       time.Time
 	address     netip.Addr
@@ -70,12 +73,28 @@ type decision struct {
 	version     uint64
 	image       string // the machine's word
 	certificate string // serial number of the one that was issued
+
+	// What records have besides. Evidence is nil for what is no decision about a machine: its request was not
+	// verified, or there were too many.
+	evidence *verify.Evidence
+	compared policy.Comparison
+	known    bool // it is enrolled in a file
 }
 
 // maxText is the longest text that comes from outside, in bytes.
 const maxText = 512
 
 func (a *Audit) decision(ctx context.Context, d *decision, now time.Time) error {
+	return a.write(ctx, now, "attestation", d.attrs(now)...)
+}
+
+// fetch writes down how many bytes of an overlay's ciphertext were sent. They are, whether or not it can be written
+// down.
+func (a *Audit) fetch(ctx context.Context, d *decision, sent int64, now time.Time) {
+	a.write(ctx, now, "fetch", append(d.attrs(now), slog.Int64("bytes", sent))...)
+}
+
+func (d *decision) attrs(now time.Time) []slog.Attr {
 	attrs := []slog.Attr{
 		slog.String("decision", string(d.verdict)),
 		slog.String("code", d.code),
@@ -92,8 +111,7 @@ func (a *Audit) decision(ctx context.Context, d *decision, now time.Time) error 
 	if d.version != 0 {
 		attrs = append(attrs, slog.Uint64("overlayVersion", d.version))
 	}
-	attrs = append(attrs, slog.Float64("ms", float64(now.Sub(d.start).Microseconds())/1000))
-	return a.write(ctx, now, "attestation", attrs...)
+	return append(attrs, slog.Float64("ms", float64(now.Sub(d.start).Microseconds())/1000))
 }
 
 // Operator writes down what an operator has done, and how it ended.
@@ -103,6 +121,12 @@ func (a *Audit) Operator(ctx context.Context, now time.Time, who, action, node s
 		attrs = append(attrs, slog.String("error", err.Error()))
 	}
 	return a.write(ctx, now, "operator", attrs...)
+}
+
+// report writes down that a machine has said how it is.
+func (a *Audit) report(ctx context.Context, now time.Time, node, from, certificate, stage, health string) error {
+	return a.write(ctx, now, "report", slog.String("address", from), slog.String("node", node),
+		slog.String("certificate", certificate), slog.String("stage", stage), slog.String("health", health))
 }
 
 func (a *Audit) write(ctx context.Context, now time.Time, message string, attrs ...slog.Attr) error {

@@ -313,9 +313,10 @@ func (m *machine) open(t *testing.T, binding []byte, a answer) *protocol.Grant {
 type record struct {
 	Message, Decision, Code, Address, Node, Reason, Policy, Tier, EK, Image, Overlay, Certificate string
 	OverlayVersion                                                                                uint64
+	Bytes                                                                                         int64
 	Milliseconds                                                                                  *float64 `json:"ms"`
 	Time                                                                                          time.Time
-	Msg, By, Action, Error                                                                        string
+	Msg, By, Action, Error, Stage, Health                                                         string
 	Level                                                                                         any
 }
 

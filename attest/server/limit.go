@@ -17,6 +17,10 @@ type Limits struct {
 // DefaultLimits let a rack behind one address boot at once, and a machine not run in circles.
 var DefaultLimits = Limits{AddressPerMinute: 600, MachinePerMinute: 6}
 
+// reportsPerMinute is how many reports one machine may send: one whenever it reaches a stage, if those are some
+// seconds apart.
+const reportsPerMinute = 20
+
 // generation is how many keys a limiter remembers at least, and twice of it at most.
 const generation = 1 << 15
 
@@ -24,10 +28,15 @@ const generation = 1 << 15
 type limiters struct {
 	addresses *limiter[netip.Prefix]
 	machines  *limiter[string]
+	reports   *limiter[string]
 }
 
 func newLimiters(l Limits) *limiters {
-	return &limiters{newLimiter[netip.Prefix](l.AddressPerMinute), newLimiter[string](l.MachinePerMinute)}
+	return &limiters{
+		addresses: newLimiter[netip.Prefix](l.AddressPerMinute),
+		machines:  newLimiter[string](l.MachinePerMinute),
+		reports:   newLimiter[string](reportsPerMinute),
+	}
 }
 
 // limiter has a token bucket for each key. Those that were not used for long are forgotten in favour of new

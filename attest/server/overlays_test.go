@@ -251,12 +251,28 @@ func TestFetch(t *testing.T) {
 		}
 		return read(t, resp)
 	}
+	fetched := func(t *testing.T, want record) {
+		t.Helper()
+		got := l.last(t)
+		if want.Msg, want.Address = "fetch", "127.0.0.1"; got.Milliseconds == nil || (want.Decision == string(Refuse)) != (got.Reason != "") {
+			t.Errorf("the audit log has %+v", got)
+		}
+		got.Milliseconds, got.Time, got.Reason = nil, time.Time{}, ""
+		if got != want {
+			t.Errorf("the audit log has\n%+v, want\n%+v", got, want)
+		}
+	}
 	if a := get(t, "2", "bytes=10-19"); a.status != 206 || !bytes.Equal(a.body, second[10:20]) {
 		t.Errorf("a part: status %d, %d bytes", a.status, len(a.body))
 	}
+	fetched(t, record{Decision: string(Allow), Code: CodeAllowed, Overlay: "base", OverlayVersion: 2, Bytes: 10})
 	if a := get(t, "1", ""); a.status != 404 || a.problem.Code != CodeNoOverlay {
 		t.Errorf("another version: status %d", a.status)
 	}
+	if r := l.last(t); r.Reason != `there is no overlay "base" of version "1", or no longer` {
+		t.Errorf("the reason is %q", r.Reason)
+	}
+	fetched(t, record{Decision: string(Refuse), Code: CodeNoOverlay})
 
 	third := p.publish(t, manifest.Manifest{Name: "base", Version: 3}) // the files of version 2 are gone
 	p.use(t, l, overlayPolicy)
@@ -276,6 +292,7 @@ func TestFetch(t *testing.T) {
 	if a := get(t, "3", ""); a.status != 403 || a.problem.Code != CodeNoCertificate {
 		t.Errorf("private, without a certificate: status %d", a.status)
 	}
+	fetched(t, record{Decision: string(Refuse), Code: CodeNoCertificate, Overlay: "base", OverlayVersion: 3})
 	l.pass(-certificateLife) // TLS has the machine's clock
 	m := newMachine(t, "a")
 	g := l.grant(t, m)
@@ -283,6 +300,7 @@ func TestFetch(t *testing.T) {
 	if a := get(t, "3", "", certificate); a.status != 200 || !bytes.Equal(a.body, third) {
 		t.Errorf("private: status %d", a.status)
 	}
+	fetched(t, record{Decision: string(Allow), Code: CodeAllowed, Node: m.node(), Overlay: "base", OverlayVersion: 3, Bytes: int64(len(third))})
 	l.pass(certificateLife + time.Second) // it ends while the connection is open
 	if a := get(t, "3", "", certificate); a.status != 403 || a.problem.Code != CodeNoCertificate {
 		t.Errorf("private, with a certificate that has ended: status %d", a.status)
@@ -294,6 +312,7 @@ func TestFetch(t *testing.T) {
 	if a := get(t, "3", "", certificate); a.status != 403 || a.problem.Code != CodeRevoked {
 		t.Errorf("private, revoked: status %d", a.status)
 	}
+	fetched(t, record{Decision: string(Refuse), Code: CodeRevoked, Node: m.node(), Overlay: "base", OverlayVersion: 3})
 	l.Replace(func() *Settings {
 		s := *settings(t, anyPolicy)
 		s.Overlays, s.PrivateOverlays = l.settings.Load().Overlays, true

@@ -35,7 +35,14 @@ const (
 	CodeOldOverlay      = "overlay-old"    // what is published is older than the policy's version
 	CodeExpiredOverlay  = "overlay-expired"
 	CodeOthersOverlay   = "overlay-not-for-node" // its manifest is for other machines
-	CodeNoCertificate   = "certificate-missing"  // a private overlay is fetched with a certificate of ours
+	CodeNoCertificate   = "certificate-missing"  // a private overlay, or a report, needs a certificate of ours
+	CodeReceipt         = "receipt-unknown"      // of another server, or of another certificate
+)
+
+// Codes of fetches of ciphertext that were allowed, besides CodeAllowed: all that was asked for was sent.
+const (
+	CodeBroken  = "fetch-broken"  // the client went away, or took nothing for a minute
+	CodeNothing = "fetch-nothing" // nothing was to be sent: HEAD, a condition, a part that is not there
 )
 
 // refusal is an answer that is not the one asked for.

@@ -39,6 +39,8 @@ type Config struct {
 	// Queue is how many unknown machines may wait for an operator; 0 for no queue.
 	Queue  int
 	Limits Limits
+	// Counters count what is done; nil for none.
+	Counters Counters
 	// Now is the clock; nil for the machine's.
 	Now func() time.Time
 }
@@ -61,6 +63,7 @@ type Server struct {
 	settings atomic.Pointer[Settings]
 	shelf    shelf
 	nonces   *nonces
+	receipts *receipts
 	limiters *limiters
 	slots    chan struct{} // requests that are being verified
 	patience time.Duration // of a request for a slot
@@ -74,21 +77,33 @@ func New(ctx context.Context, c Config, s *Settings) (*Server, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	candidate := make([]byte, 32)
-	rand.Read(candidate)
-	key, err := c.Registry.Secret(ctx, "challenges", candidate)
+	if c.Counters == nil {
+		c.Counters = uncounted{}
+	}
+	keys := make(map[string][]byte)
+	for _, name := range []string{"challenges", "receipts"} {
+		candidate := make([]byte, 32)
+		rand.Read(candidate)
+		var err error
+		if keys[name], err = c.Registry.Secret(ctx, name, candidate); err != nil {
+			return nil, fmt.Errorf("reading the key of %s: %w", name, err)
+		}
+	}
+	receipts, err := newReceipts(keys["receipts"])
 	if err != nil {
-		return nil, fmt.Errorf("reading the key of challenges: %w", err)
+		return nil, err
 	}
 	server := &Server{
 		Config:   c,
-		nonces:   &nonces{key: key, registry: c.Registry},
+		nonces:   &nonces{key: keys["challenges"], registry: c.Registry},
+		receipts: receipts,
 		limiters: newLimiters(c.Limits),
 		slots:    make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
 		patience: slotTimeout,
 		verify:   verify.Verify,
 	}
 	server.mux.HandleFunc("POST "+protocol.Path, server.attest)
+	server.mux.HandleFunc("POST "+protocol.ReportPath, server.report)
 	server.mux.HandleFunc("GET /"+overlayPath+"{name}/{version}", server.overlay)
 	server.Replace(s)
 	return server, nil

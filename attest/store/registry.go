@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -55,18 +54,6 @@ type Waiting struct {
 	Claims protocol.Claims `json:"claims"`
 }
 
-// Attested is the last grant for a machine. That the machine has opened it is not known.
-type Attested struct {
-	Node    string          `json:"node"`
-	Time    time.Time       `json:"time"`
-	Address string          `json:"address"`
-	Policy  string          `json:"policy"`
-	Tier    protocol.Tier   `json:"tier"`
-	Overlay string          `json:"overlay,omitempty"`
-	Version uint64          `json:"version,omitempty"` // of the overlay
-	Claims  protocol.Claims `json:"claims"`
-}
-
 // What callers branch on.
 var (
 	ErrEnrolled = errors.New("the machine is enrolled already")
@@ -79,18 +66,24 @@ var (
 const (
 	machines = "machine/"
 	queue    = "queue/"
-	attested = "attested/"
 	nonces   = "nonce/"
 	overlays = "overlay/"
 	secrets  = "secret/"
 
 	// waits is how long a machine stays in the queue after it came last.
 	waits = 7 * 24 * time.Hour
-	// remembered is how long a last grant is.
-	remembered = 400 * 24 * time.Hour
 	// freshness is how old Waiting.Last may be before it is written anew.
 	freshness = time.Minute
 )
+
+// Ping tells whether the store can be read.
+func (r *Registry) Ping(ctx context.Context) error {
+	_, err := r.store.Get(ctx, "ping")
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
 
 // CheckNode is the error of what is no protocol.NodeID.
 func CheckNode(node string) error {
@@ -218,23 +211,6 @@ func (r *Registry) unqueue(ctx context.Context, node string) error {
 	return nil
 }
 
-// Last returns the last grant for a machine with its revision, for Attest. Without one the revision is 0.
-func (r *Registry) Last(ctx context.Context, node string) (Attested, uint64, error) {
-	a, revision, err := get[Attested](ctx, r.store, attested+node)
-	if errors.Is(err, ErrNotFound) {
-		return Attested{}, 0, nil
-	}
-	return a, revision, err
-}
-
-// Attest notes a grant, if the last one is of that revision still; otherwise ErrConflict: the same EK was
-// used twice at once.
-func (r *Registry) Attest(ctx context.Context, a Attested, revision uint64) error {
-	a.Time = r.now().UTC()
-	_, err := put(ctx, r.store, attested+a.Node, a, revision, remembered)
-	return err
-}
-
 // UseNonce uses up a nonce, which nobody accepts after life; otherwise ErrUsed.
 func (r *Registry) UseNonce(ctx context.Context, nonce []byte, life time.Duration) error {
 	_, err := r.store.Put(ctx, nonces+hex.EncodeToString(nonce), nil, 0, life)
@@ -289,45 +265,4 @@ func (r *Registry) remove(ctx context.Context, key string) error {
 			return err
 		}
 	}
-}
-
-func get[T any](ctx context.Context, s Store, key string) (value T, revision uint64, err error) {
-	e, err := s.Get(ctx, key)
-	if err != nil {
-		return value, 0, err
-	}
-	value, err = read[T](e)
-	return value, e.Revision, err
-}
-
-func list[T any](ctx context.Context, s Store, prefix, after string, limit int) ([]T, error) {
-	if after != "" {
-		after = prefix + after
-	}
-	entries, err := s.List(ctx, prefix, after, limit)
-	if err != nil {
-		return nil, err
-	}
-	values := make([]T, len(entries))
-	for i, e := range entries {
-		if values[i], err = read[T](e); err != nil {
-			return nil, err
-		}
-	}
-	return values, nil
-}
-
-func read[T any](e Entry) (value T, err error) {
-	if err := json.Unmarshal(e.Value, &value); err != nil {
-		return value, fmt.Errorf("reading %q: %w", e.Key, err)
-	}
-	return value, nil
-}
-
-func put(ctx context.Context, s Store, key string, value any, revision uint64, life time.Duration) (uint64, error) {
-	b, err := json.Marshal(value)
-	if err != nil {
-		return 0, fmt.Errorf("writing %q: %w", key, err)
-	}
-	return s.Put(ctx, key, b, revision, life)
 }

@@ -119,29 +119,6 @@ func TestQueue(t *testing.T) {
 	}
 }
 
-func TestAttest(t *testing.T) {
-	r, now := open(t)
-	ctx := t.Context()
-	if a, revision, err := r.Last(ctx, nodeA); err != nil || revision != 0 || a != (store.Attested{}) {
-		t.Fatalf("before: %+v, %d, %v", a, revision, err)
-	}
-	a := store.Attested{Node: nodeA, Address: "192.0.2.1", Policy: "p", Tier: protocol.Attested, Overlay: "o", Version: 3}
-	if err := r.Attest(ctx, a, 0); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Attest(ctx, a, 0); !errors.Is(err, store.ErrConflict) {
-		t.Errorf("at once: %v", err)
-	}
-	a.Time = *now
-	got, revision, err := r.Last(ctx, nodeA)
-	if err != nil || got != a {
-		t.Errorf("after: %+v, %v", got, err)
-	}
-	if err := r.Attest(ctx, a, revision); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestNonce(t *testing.T) {
 	r, _ := open(t)
 	results := make([]error, 8)

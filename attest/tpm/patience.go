@@ -26,6 +26,10 @@ type patient struct {
 	mu sync.Mutex
 }
 
+// Patient is a TPM that sends a command again while the TPM asks for that, at most for Patience. It may be used by
+// several at a time.
+func Patient(t transport.TPM) transport.TPM { return patiently(t) }
+
 func patiently(t transport.TPM) *patient {
 	if p, ok := t.(*patient); ok {
 		return p

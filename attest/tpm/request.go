@@ -32,7 +32,7 @@ func (s *Session) Request(nonce, hpkeKey, log []byte, claims json.RawMessage) (*
 	}
 	binding := r.Binding(nonce)
 	for range quoteTries {
-		values, err := s.pcrs()
+		values, err := readPCRs(s.t, protocol.QuotedPCRs)
 		if err != nil {
 			return nil, fmt.Errorf("reading the PCRs: %w", err)
 		}
@@ -54,24 +54,6 @@ func selection(pcrs []int) tpm2.TPMLPCRSelection {
 		bits[pcr/8] |= 1 << (pcr % 8)
 	}
 	return tpm2.TPMLPCRSelection{PCRSelections: []tpm2.TPMSPCRSelection{{Hash: tpm2.TPMAlgSHA256, PCRSelect: bits}}}
-}
-
-// pcrs gives the values of protocol.QuotedPCRs.
-func (s *Session) pcrs() ([][]byte, error) {
-	var values [][]byte
-	for len(values) < len(protocol.QuotedPCRs) { // a TPM gives eight or so at once, the lowest first
-		read, err := tpm2.PCRRead{PCRSelectionIn: selection(protocol.QuotedPCRs[len(values):])}.Execute(s.t)
-		if err != nil {
-			return nil, err
-		}
-		if len(read.PCRValues.Digests) == 0 {
-			return nil, ErrNoSHA256
-		}
-		for _, d := range read.PCRValues.Digests {
-			values = append(values, d.Buffer)
-		}
-	}
-	return values, nil
 }
 
 // quote gives also the digest of the PCRs' values that it is over.

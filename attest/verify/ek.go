@@ -80,12 +80,17 @@ func strongAES(s tpm2.TPMTSymDefObject) bool {
 	return err == nil && *mode == tpm2.TPMAlgCFB
 }
 
-// checkEK finds whose TPM it is, and how far that is trusted.
-func checkEK(e *Evidence, in *request, o Options) (refusal *Refusal) {
+// name finds whose TPM it is.
+func name(e *Evidence, in *request, _ Options) *Refusal {
 	var err error
 	if e.Node, err = protocol.NodeID(in.ek); err != nil {
 		return refuse(EKWeak, "the endorsement key: %v", err)
 	}
+	return nil
+}
+
+// checkEK finds how far the TPM is trusted.
+func checkEK(e *Evidence, in *request, o Options) *Refusal {
 	e.EKCertificate, e.EKProblem = readCertificate(in.EKCertificates)
 	if e.EKProblem == nil {
 		if k, ok := in.ek.(interface{ Equal(crypto.PublicKey) bool }); !ok || !k.Equal(e.EKCertificate.PublicKey) {

@@ -6,12 +6,15 @@ import "fmt"
 type Refusal struct {
 	Code    string // a constant of this package: stable
 	Message string // a sentence, which tells the machine nothing that it does not know
+	// Evidence is what was found before, if the quote is right: nil, or Node, PCRs and Claims. It is for records,
+	// not for policies.
+	Evidence *Evidence
 }
 
 func (r *Refusal) Error() string { return r.Code + ": " + r.Message }
 
 func refuse(code, format string, args ...any) *Refusal {
-	return &Refusal{code, fmt.Sprintf(format, args...)}
+	return &Refusal{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
 // Codes of refusals.

@@ -83,13 +83,16 @@ func Verify(r *protocol.Request, nonce []byte, o Options) (e *Evidence, err erro
 	}()
 	e = &Evidence{PCRs: map[int][]byte{}, Explained: map[int]bool{}}
 	steps := []func(*Evidence, *request, Options) *Refusal{
-		checkQuote, checkTLSKey, checkSealing, readClaims, checkLog, checkEK,
+		checkQuote, name, checkTLSKey, checkSealing, readClaims, checkLog, checkEK,
 	}
 	in, refusal := parse(r, nonce)
 	for i := 0; refusal == nil && i < len(steps); i++ {
 		refusal = steps[i](e, in, o)
 	}
 	if refusal != nil {
+		if e.Node != "" {
+			refusal.Evidence = &Evidence{Node: e.Node, PCRs: e.PCRs, Claims: e.Claims}
+		}
 		return nil, refusal
 	}
 	e.Credential = func(secret []byte) (blob, encryptedSecret []byte, err error) {

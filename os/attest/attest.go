@@ -24,6 +24,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/ember-os/ember/attest/client"
+	"github.com/ember-os/ember/attest/overlay/manifest"
 	"github.com/ember-os/ember/attest/protocol"
 	"github.com/ember-os/ember/attest/tpm"
 	"github.com/ember-os/ember/os/cli"
@@ -71,7 +72,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer unlock()
-	p := program{params: config.Attest, log: logline.New(os.Stderr, min(config.Log, slog.LevelInfo)), anchors: Dir, staging: staging, root: "/", system: x509.SystemCertPool}
+	p := program{params: config.Attest, log: logline.New(os.Stderr, min(config.Log, slog.LevelInfo)), anchors: Dir, staging: staging, root: "/", system: x509.SystemCertPool, kernel: kernel, initrds: initrds}
 	m := machine{
 		log:      p.log,
 		dir:      Run,
@@ -114,6 +115,9 @@ type program struct {
 	staging string // another one, which is made and emptied
 	root    string // that the overlay goes to
 	system  func() (*x509.CertPool, error)
+	kernel  func() (manifest.Digest, error) // that runs
+	// initrds are what was booted may be called, if kept for certain.
+	initrds func() (all []manifest.Digest, kept bool, err error)
 
 	hostname string // as the network's daemon knows it
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/ember-os/ember/attest/overlay/seal"
 	"github.com/ember-os/ember/attest/protocol"
 	"github.com/ember-os/ember/os/cmdline"
+	"github.com/ember-os/ember/os/lkg/booted"
 	"github.com/ember-os/ember/os/netstate"
 )
 
@@ -73,6 +74,9 @@ func (s *signed) sign(t *testing.T) []byte {
 
 func (s *signed) key() string { return manifest.Key(s.signer.Public().(ed25519.PublicKey)).String() }
 
+// ours is what the machine of the tests has booted.
+var ours = manifest.Digest{7}
+
 func TestStage(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*signed, *program, *client.Result)
@@ -83,7 +87,7 @@ func TestStage(t *testing.T) {
 		"no keys": {change: func(_ *signed, p *program, _ *client.Result) { p.params.OverlayKeys = nil }, says: "who may sign it", unfit: true},
 		"wrong key": {change: func(_ *signed, p *program, _ *client.Result) {
 			p.params.OverlayKeys = []string{manifest.Key{1}.String()}
-		}, says: "not signed by a key"},
+		}, says: "not signed by a key", unfit: true},
 		"no key at all": {change: func(_ *signed, p *program, _ *client.Result) { p.params.OverlayKeys = []string{"x"} }, says: cmdline.OverlayKeyParam, unfit: true},
 		"changed": {change: func(s *signed, _ *program, r *client.Result) {
 			s.manifest.Version = 8
@@ -91,19 +95,47 @@ func TestStage(t *testing.T) {
 			s.manifest.Version = 7
 			_, signature, _ := bytes.Cut(s.sign(t), []byte("\n"))
 			r.Grant.Overlay.Manifest = append(append(text, '\n'), signature...)
-		}, says: "not signed by a key"},
+		}, says: "not signed by a key", unfit: true},
 		"wrong file key": {change: func(_ *signed, _ *program, r *client.Result) { r.Grant.Overlay.FileKey[0] ^= 1 }, says: "opening the ciphertext"},
 		"short file key": {change: func(_ *signed, _ *program, r *client.Result) { r.Grant.Overlay.FileKey = nil }, says: "file key"},
-		"another's":      {change: func(s *signed, _ *program, _ *client.Result) { s.manifest.Nodes = []string{strings.Repeat("b", 64)} }, says: "not for this machine"},
+		"another's":      {change: func(s *signed, _ *program, _ *client.Result) { s.manifest.Nodes = []string{strings.Repeat("b", 64)} }, says: "not for this machine", unfit: true},
 		"ours":           {change: func(s *signed, _ *program, _ *client.Result) { s.manifest.Nodes = []string{strings.Repeat("a", 64)} }},
-		"expired":        {change: func(_ *signed, _ *program, r *client.Result) { r.Grant.Time = r.Grant.Time.Add(2 * time.Hour) }, says: "expired"},
+		"expired":        {change: func(_ *signed, _ *program, r *client.Result) { r.Grant.Time = r.Grant.Time.Add(2 * time.Hour) }, says: "expired", unfit: true},
 		"expired by ours": {change: func(s *signed, _ *program, r *client.Result) {
 			s.manifest.Expires = s.manifest.Created.Add(time.Second)
 			r.Grant.Time = s.manifest.Created
-		}, says: "expired"},
+		}, says: "expired", unfit: true},
 		"clock in doubt": {change: func(s *signed, _ *program, r *client.Result) {
 			s.manifest.Expires, r.Grant.Time, r.Doubtful = s.manifest.Created.Add(time.Second), s.manifest.Created, true
 		}},
+		"our kernel": {change: func(s *signed, _ *program, _ *client.Result) { s.manifest.Kernel = ours }},
+		"another kernel": {change: func(s *signed, _ *program, _ *client.Result) {
+			s.manifest.Kernel = manifest.Digest{9}
+		}, says: "is for another kernel", unfit: true},
+		"no kernel": {change: func(s *signed, p *program, _ *client.Result) {
+			s.manifest.Kernel = ours
+			p.kernel = func() (manifest.Digest, error) { return manifest.Digest{}, os.ErrPermission }
+		}, says: "is for one kernel only: " + os.ErrPermission.Error(), unfit: true},
+		"our initrd": {change: func(s *signed, _ *program, _ *client.Result) { s.manifest.Initrd = ours }},
+		"another initrd": {change: func(s *signed, _ *program, _ *client.Result) {
+			s.manifest.Initrd = manifest.Digest{9}
+		}, says: "is for another initrd", unfit: true},
+		"unknown initrd": {change: func(s *signed, p *program, _ *client.Result) {
+			s.manifest.Initrd = ours
+			p.initrds = func() ([]manifest.Digest, bool, error) { return []manifest.Digest{{8}}, false, nil }
+		}, says: "nothing tells that this machine has booted it: if it has, give it the kernel parameter " + booted.RetainParam, unfit: true},
+		"measured initrd": {change: func(s *signed, p *program, _ *client.Result) {
+			s.manifest.Initrd = ours
+			p.initrds = func() ([]manifest.Digest, bool, error) { return []manifest.Digest{{8}, ours}, false, nil }
+		}},
+		"a damaged log": {change: func(s *signed, p *program, _ *client.Result) {
+			s.manifest.Initrd = ours
+			p.initrds = func() ([]manifest.Digest, bool, error) { return nil, false, os.ErrInvalid }
+		}, says: "is for one initrd only: " + os.ErrInvalid.Error(), unfit: true},
+		"any image": {change: func(_ *signed, p *program, _ *client.Result) { // what was booted is not looked at
+			p.kernel, p.initrds = nil, nil
+		}},
+		"no room":   {change: func(s *signed, _ *program, _ *client.Result) { s.manifest.ArchiveSize = 1 << 39 }, says: "staging overlay rack-7: it needs", unfit: true},
 		"not there": {change: func(_ *signed, _ *program, r *client.Result) { r.Grant.Overlay.URL = "missing" }, says: "404"},
 		"elsewhere": {change: func(_ *signed, _ *program, r *client.Result) { r.Grant.Overlay.URL = "file:///etc/passwd" }, says: "begins with"},
 		"bit flip":  {change: func(s *signed, _ *program, _ *client.Result) { s.ciphertext[len(s.ciphertext)-1] ^= 1 }, says: "reading overlay rack-7"},
@@ -125,7 +157,9 @@ func TestStage(t *testing.T) {
 			p := &program{
 				params: cmdline.Attest{URL: web.URL + "/sub/", Pins: []string{client.PinOf(web.Certificate()).String()}, OverlayKeys: []string{s.key()}},
 				log:    slog.New(slog.DiscardHandler), anchors: t.TempDir(), staging: filepath.Join(t.TempDir(), "staging"), root: t.TempDir(),
-				system: func() (*x509.CertPool, error) { return nil, errors.New("not used") },
+				system:  func() (*x509.CertPool, error) { return nil, errors.New("not used") },
+				kernel:  func() (manifest.Digest, error) { return ours, nil },
+				initrds: func() ([]manifest.Digest, bool, error) { return []manifest.Digest{ours}, true, nil },
 			}
 			r := &client.Result{Certificate: web.TLS.Certificates[0], Grant: &protocol.Grant{
 				Time: time.Now(), Node: strings.Repeat("a", 64), Overlay: &protocol.Overlay{URL: "overlays/rack-7", FileKey: s.fileKey},

@@ -99,18 +99,25 @@ func parsePopulated(events []byte) (bool, error) {
 // Signal sends a signal to every process. One that is forked meanwhile may not get
 // it. For SIGKILL there is Kill, which misses none.
 func (g Group) Signal(sig syscall.Signal) error {
-	return g.walk(func(dir string) error {
+	pids, err := g.PIDs()
+	errs := []error{err}
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, sig); err != nil && err != syscall.ESRCH {
+			errs = append(errs, fmt.Errorf("signalling process %d: %w", pid, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// PIDs gives the processes that it has now.
+func (g Group) PIDs() ([]int, error) {
+	var pids []int
+	err := g.walk(func(dir string) error {
 		text, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
-		if err != nil {
-			return err
-		}
-		for _, pid := range parsePIDs(text) {
-			if err := syscall.Kill(pid, sig); err != nil && err != syscall.ESRCH {
-				return fmt.Errorf("signalling process %d: %w", pid, err)
-			}
-		}
-		return nil
+		pids = append(pids, parsePIDs(text)...)
+		return err
 	})
+	return pids, err
 }
 
 // parsePIDs leaves out 0, which stands for a process outside our PID namespace, and

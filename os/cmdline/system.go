@@ -42,6 +42,17 @@ func (c Config) EffectiveWorkload() Workload {
 	return WorkloadServices
 }
 
+// Target is the unit that the effective workload is; "" for none.
+func (c Config) Target() string {
+	switch c.EffectiveWorkload() {
+	case WorkloadServices:
+		return "multi-user.target"
+	case WorkloadTinkerbell:
+		return "tinkerbell.target"
+	}
+	return ""
+}
+
 var systemParams = []Param{{
 	Name: DebugParam,
 	Type: "list of shell, fail, panic, separated by commas",

@@ -13,6 +13,7 @@ import (
 	"github.com/ember-os/ember/os/bootreason"
 	"github.com/ember-os/ember/os/containerd"
 	"github.com/ember-os/ember/os/executor"
+	"github.com/ember-os/ember/os/health"
 	"github.com/ember-os/ember/os/logd"
 	"github.com/ember-os/ember/os/logs"
 	"github.com/ember-os/ember/os/lsblk"
@@ -37,6 +38,7 @@ var programs = []program{
 	{"services", "show the services and their states", services.Main},
 	{"log", "show what services and the kernel printed", logs.Main},
 	{"status", "show what this machine is and how it is", status.Main},
+	{"health", "look whether this node is healthy", health.Main},
 	{"lsblk", "list the block devices", lsblk.Main},
 	{"version", "print the version", printVersion},
 

@@ -87,12 +87,12 @@ func TestTargets(t *testing.T) {
 		now   []string
 		later string
 	}{
-		"":                                   {[]string{baseTarget, "multi-user.target"}, ""},
-		"ember.workload=none":                {[]string{baseTarget}, ""},
-		"docker_registry=r.ex":               {[]string{baseTarget, "tinkerbell.target"}, ""},
-		"ember.attest_url=https://a.example": {[]string{baseTarget, attestUnit}, "multi-user.target"},
-		"ember.attest_url=wrong":             {[]string{baseTarget, attestUnit}, "multi-user.target"},
-		"ember.attest_url=https://a.example ember.workload=none": {[]string{baseTarget, attestUnit}, ""},
+		"":                                   {[]string{unit.BaseTarget, "multi-user.target"}, ""},
+		"ember.workload=none":                {[]string{unit.BaseTarget}, ""},
+		"docker_registry=r.ex":               {[]string{unit.BaseTarget, "tinkerbell.target"}, ""},
+		"ember.attest_url=https://a.example": {[]string{unit.BaseTarget, attestUnit}, "multi-user.target"},
+		"ember.attest_url=wrong":             {[]string{unit.BaseTarget, attestUnit}, "multi-user.target"},
+		"ember.attest_url=https://a.example ember.workload=none": {[]string{unit.BaseTarget, attestUnit}, ""},
 	} {
 		config, _ := cmdline.Parse(line)
 		if now, later := targetsOf(config); !slices.Equal(now, want.now) || later != want.later {
@@ -245,7 +245,7 @@ func actAsChild(how string) {
 	case "hangs":
 		time.Sleep(time.Hour)
 	case "units":
-		unit.Encode(os.Stdout, []unit.Unit{{Name: baseTarget}, {Name: "multi-user.target", Wants: []string{"new.target"}}, {Name: "new.target"}})
+		unit.Encode(os.Stdout, []unit.Unit{{Name: unit.BaseTarget}, {Name: "multi-user.target", Wants: []string{"new.target"}}, {Name: "new.target"}})
 	}
 	os.Exit(0)
 }

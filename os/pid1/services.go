@@ -25,16 +25,9 @@ import (
 const (
 	runDir     = "/run/ember"
 	logService = "ember-log.service"
-	baseTarget = "ember.target" // what every machine runs
 	attestUnit = "ember-attest.service"
 	readTime   = 20 * time.Second // for the child that reads the unit files
 )
-
-// targetOf is what a workload starts.
-var targetOf = map[cmdline.Workload]string{
-	cmdline.WorkloadServices:   "multi-user.target",
-	cmdline.WorkloadTinkerbell: "tinkerbell.target",
-}
 
 // stageOf is the stages that services reach.
 var stageOf = map[string]string{
@@ -57,12 +50,12 @@ func (s *system) setClock(context.Context) ([]stage.Field, error) {
 // targetsOf is what a machine starts at once and, if it attests, what it starts once that is done; "" for
 // nothing.
 func targetsOf(c cmdline.Config) (now []string, later string) {
-	now = []string{baseTarget}
-	workload, works := targetOf[c.EffectiveWorkload()]
+	now = []string{unit.BaseTarget}
+	workload := c.Target()
 	switch {
 	case c.Attest.URL != "":
 		return append(now, attestUnit), workload
-	case works:
+	case workload != "":
 		now = append(now, workload)
 	}
 	return now, ""
@@ -117,7 +110,7 @@ func (s *system) startWorkload(ctx context.Context, m *service.Manager, target s
 	if state == service.Failed {
 		return errors.New("the attestation has failed")
 	}
-	units, err := s.readUnits(ctx, []string{baseTarget, target})
+	units, err := s.readUnits(ctx, []string{unit.BaseTarget, target})
 	if err != nil {
 		return err
 	}

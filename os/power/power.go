@@ -21,17 +21,19 @@ type Action int
 const (
 	Reboot Action = iota
 	PowerOff
-	Halt // stop the processors and leave the power on
+	Halt  // stop the processors and leave the power on
+	Kexec // start the kernel that package kexec has loaded
 )
 
 func (a Action) String() string {
-	return [...]string{"reboot", "poweroff", "halt"}[a]
+	return [...]string{"reboot", "poweroff", "halt", "kexec"}[a]
 }
 
 var commands = [...]int{
 	Reboot:   unix.LINUX_REBOOT_CMD_RESTART,
 	PowerOff: unix.LINUX_REBOOT_CMD_POWER_OFF,
 	Halt:     unix.LINUX_REBOOT_CMD_HALT,
+	Kexec:    unix.LINUX_REBOOT_CMD_KEXEC,
 }
 
 // Now stops the machine without any preparation. It returns only if the kernel
@@ -46,6 +48,9 @@ type Request struct {
 	Reason string // for people
 }
 
+// KexecSignal asks PID 1 for Kexec: SIGRTMIN+6 of the C library, as systemd has it.
+const KexecSignal = syscall.Signal(40)
+
 // requests is what signals to PID 1 mean: SIGINT comes from the kernel, the others
 // from busybox's reboot, halt and poweroff, and from people.
 var requests = map[os.Signal]Request{
@@ -53,6 +58,7 @@ var requests = map[os.Signal]Request{
 	syscall.SIGTERM: {Reboot, "SIGTERM"},
 	syscall.SIGUSR1: {Halt, "SIGUSR1"},
 	syscall.SIGUSR2: {PowerOff, "SIGUSR2"},
+	KexecSignal:     {Kexec, "SIGRTMIN+6"},
 }
 
 // Signals catches every signal that would otherwise end a Go program, and with it
@@ -65,6 +71,7 @@ func Signals() <-chan os.Signal {
 			signal.Notify(c, s)
 		}
 	}
+	signal.Notify(c, KexecSignal)
 	return c
 }
 

@@ -107,6 +107,11 @@ func TestNow(t *testing.T) {
 			t.Errorf("%v: %v, want %v\n%s", a, err, want, out)
 		}
 	}
+	cmd := nstest.Command(t, syscall.CLONE_NEWPID) // which has no kernel to start, and goes on
+	cmd.Env = append(cmd.Env, "ACTION="+Kexec.String())
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "asking the kernel to kexec: invalid argument") {
+		t.Errorf("%v\n%s", err, out)
+	}
 }
 
 func TestListen(t *testing.T) {
@@ -134,7 +139,7 @@ func TestSignals(t *testing.T) {
 		return
 	}
 	c := Signals()
-	for _, s := range []syscall.Signal{syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGPIPE, syscall.SIGSEGV, syscall.SIGTERM} {
+	for _, s := range []syscall.Signal{syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGPIPE, syscall.SIGSEGV, syscall.SIGTERM, KexecSignal} {
 		if err := syscall.Kill(os.Getpid(), s); err != nil {
 			t.Fatal(err)
 		}

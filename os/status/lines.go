@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ember-os/ember/os/crash"
+	"github.com/ember-os/ember/os/health"
 	"github.com/ember-os/ember/os/netstate"
 )
 
@@ -33,6 +34,7 @@ func (r Report) Lines() []string {
 	b.network(r.Network)
 	b.clock(r.Clock)
 	b.services(r.Services)
+	b.health(r.Health, r.Uptime)
 	b.lastBoot(r.LastBoot)
 	for _, p := range r.Problems {
 		b.row("problem", p)
@@ -89,6 +91,22 @@ func (b *block) services(services []Service) {
 		items = append(items, count(problems, "unit file")+" with problems")
 	}
 	b.row("services", items...)
+}
+
+func (b *block) health(h health.Report, uptime time.Duration) {
+	if h.Checks == nil {
+		return
+	}
+	state := "healthy"
+	if !h.Healthy {
+		state = "not healthy"
+	}
+	b.row("health", fmt.Sprintf("%s for %v", state, (uptime-h.Since).Truncate(time.Second)))
+	for _, c := range h.Checks {
+		if !c.Healthy || c.Flaps() {
+			b.row("health", c.String())
+		}
+	}
 }
 
 func (b *block) lastBoot(l LastBoot) {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/ember-os/ember/os/cmdline"
 	"github.com/ember-os/ember/os/hardware"
+	"github.com/ember-os/ember/os/health"
 	"github.com/ember-os/ember/os/netstate"
 	"github.com/ember-os/ember/os/version"
 )
@@ -31,7 +32,8 @@ type Report struct {
 	Hardware hardware.Machine
 	Network  netstate.State
 	Clock    Clock
-	Services []Service `json:",omitempty"`
+	Services []Service     `json:",omitempty"`
+	Health   health.Report `json:",omitzero"` // if something watches it
 	LastBoot LastBoot
 	Problems []string `json:",omitempty"` // what could not be found out, for people
 }
@@ -74,6 +76,7 @@ func gather(root string) Report {
 	r.problem(err)
 	r.problem(readJSON(root, clockFile, &r.Clock))
 	r.problem(readJSON(root, servicesFile, &r.Services))
+	r.problem(readJSON(root, health.Path, &r.Health))
 	r.problem(readJSON(root, lastBootFile, &r.LastBoot))
 	return r
 }

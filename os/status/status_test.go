@@ -17,6 +17,7 @@ import (
 	"github.com/ember-os/ember/os/bootreason"
 	"github.com/ember-os/ember/os/crash"
 	"github.com/ember-os/ember/os/hardware"
+	"github.com/ember-os/ember/os/health"
 	"github.com/ember-os/ember/os/logline"
 	"github.com/ember-os/ember/os/netstate"
 )
@@ -68,6 +69,10 @@ var rack = Report{
 	Clock: Clock{Synchronised: true, Source: "10.0.0.1", Offset: 1234567 * time.Nanosecond, Stratum: 3, LastUpdate: at},
 	Services: []Service{{Name: "containerd.service", State: "active"}, {Name: "kubelet.service", State: "failed", Problems: []string{"x"}},
 		{Name: "ember-log.service", State: "active"}, {Name: "ember-trust.service", State: "exited"}},
+	Health: health.Report{Since: 2 * time.Second, Checks: []health.Check{
+		{Name: "services", Reason: "kubelet.service has failed"}, {Name: "command disks", Healthy: true, Reason: "it has ended well"},
+		{Name: "kubernetes", Healthy: true, Reason: "node node7 is ready", Failed: 3},
+	}},
 	LastBoot: LastBoot{
 		Reboot: &bootreason.Record{Text: "reboot asked for by SIGTERM", Time: at.Add(-time.Minute), Uptime: 3 * time.Hour},
 		Crash: &crash.Dump{Reason: "Panic", Time: at.Add(-time.Minute), Summary: "BUG: kernel NULL pointer dereference, address: 0000000000000008",

@@ -22,6 +22,9 @@ type Unit struct {
 	Error string `json:",omitempty"`
 }
 
+// BaseTarget is what every machine starts.
+const BaseTarget = "ember.target"
+
 // Type is when a service counts as started: see Type= in systemd.service(5).
 type Type string
 

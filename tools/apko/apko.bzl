@@ -7,6 +7,7 @@ ImageInfo = provider(
     doc = "An image.",
     fields = {
         "layout": "The OCI image layout, a directory File.",
+        "lock": "The lock of its packages, a File.",
         "sbom": "apko's SPDX document of the image, a File.",
     },
 )
@@ -61,7 +62,7 @@ def _apko_image_impl(ctx):
     )
     return [
         DefaultInfo(files = depset([layout])),
-        ImageInfo(layout = layout, sbom = sbom),
+        ImageInfo(layout = layout, lock = ctx.file.lock, sbom = sbom),
     ]
 
 apko_image = rule(

@@ -259,12 +259,19 @@ None of them is changed: see //tools/go/cmd/multicall. A program that starts its
 )
 
 def _go_program_test_impl(ctx):
-    return _go_build(ctx, {ctx.label.name: ctx.attr.package}, verb = "test -c")
+    info = _go_build(ctx, {ctx.label.name: ctx.attr.package}, verb = "test -c")[0]
+    environment = {name: ctx.expand_location(value, ctx.attr.data) for name, value in ctx.attr.env.items()}
+    return [
+        DefaultInfo(executable = info.files.to_list()[0], files = info.files, runfiles = ctx.runfiles(ctx.files.data)),
+        RunEnvironmentInfo(environment = environment),
+    ]
 
 go_program_test = rule(
     implementation = _go_program_test_impl,
     doc = "The tests of a package in a module of this workspace, which is not part of the main one.",
     attrs = _BUILD_ATTRS | {
+        "data": attr.label_list(allow_files = True, doc = "What the tests read or run."),
+        "env": attr.string_dict(doc = "Variables of the tests; $(rootpath LABEL) is where something in data is, from where they start."),
         "package": attr.string(mandatory = True, doc = "./ and its folder in the module."),
     },
     test = True,

@@ -3,7 +3,9 @@ package sbom
 import (
 	"bufio"
 	"bytes"
+	"debug/buildinfo"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -13,25 +15,28 @@ import (
 	"golang.org/x/mod/module"
 )
 
+// Facts is what is known of Go modules.
+type Facts struct {
+	Sums     Sums
+	Licences map[string]string // module path to SPDX expression; the standard library is "std"
+}
+
+// Sums is the hashes of modules.
+type Sums map[module.Version]string
+
 // Program is what says which Go modules are in a program.
 type Program struct {
 	Imports   []string // import paths of all packages linked in
 	GoMod     []byte   // of the main module
-	GoSum     []byte
-	GoVersion string            // of the standard library: "1.26.8"
-	Licences  map[string]string // module path to SPDX expression; the standard library is "std"
+	GoVersion string   // of the standard library: "1.26.8"
 }
 
 // Modules lists the modules of which packages are linked into the program,
 // sorted by path, and the standard library. The main module is not among them.
 // An import path of no module and a module without a sum are errors; one without
 // a licence has an empty one.
-func (p *Program) Modules() ([]Component, error) {
+func (p *Program) Modules(facts Facts) ([]Component, error) {
 	mod, err := modfile.Parse("go.mod", p.GoMod, nil)
-	if err != nil {
-		return nil, err
-	}
-	sums, err := parseSums(p.GoSum)
 	if err != nil {
 		return nil, err
 	}
@@ -46,22 +51,52 @@ func (p *Program) Modules() ([]Component, error) {
 		}
 		used[m] = true
 	}
+	built := map[module.Version]bool{}
+	for m := range used {
+		built[replaced(mod, m)] = true
+	}
+	return facts.components(p.GoVersion, slices.Collect(maps.Keys(built)))
+}
+
+// Built lists the modules that a Go program says it was built of, as Modules does. It
+// gives nothing for another file, and for a program that does not say so.
+func Built(program io.ReaderAt, facts Facts) ([]Component, error) {
+	info, err := buildinfo.Read(program)
+	if err != nil || info.Main.Path == "" {
+		return nil, nil
+	}
+	var modules []module.Version
+	if m := info.Main; m.Version != "(devel)" { // else it is of this repository
+		modules = append(modules, module.Version{Path: m.Path, Version: m.Version})
+	}
+	for _, m := range info.Deps {
+		if m.Replace != nil {
+			m = m.Replace
+		}
+		if !modfile.IsDirectoryPath(m.Path) { // which is part of the main module
+			modules = append(modules, module.Version{Path: m.Path, Version: m.Version})
+		}
+	}
+	return facts.components(strings.TrimPrefix(info.GoVersion, "go"), modules)
+}
+
+// components has the standard library first.
+func (f Facts) components(goVersion string, modules []module.Version) ([]Component, error) {
 	components := []Component{{
-		Name: "std", Version: p.GoVersion, License: p.Licences["std"],
+		Name: "std", Version: goVersion, License: f.Licences["std"],
 		Source: "the Go standard library and runtime",
-		PURL:   packageURL("std", p.GoVersion),
+		PURL:   packageURL("std", goVersion),
 	}}
-	sorted := slices.SortedFunc(maps.Keys(used), func(a, b module.Version) int { return strings.Compare(a.Path, b.Path) })
-	for _, m := range sorted {
-		built := replaced(mod, m)
-		sum, ok := sums[built]
+	slices.SortFunc(modules, func(a, b module.Version) int { return strings.Compare(a.Path, b.Path) })
+	for _, m := range modules {
+		sum, ok := f.Sums[m]
 		if !ok {
-			return nil, fmt.Errorf("go.sum has no sum of module %s", built)
+			return nil, fmt.Errorf("no go.sum has a sum of module %s", m)
 		}
 		components = append(components, Component{
-			Name: built.Path, Version: built.Version, License: p.Licences[built.Path],
+			Name: m.Path, Version: m.Version, License: f.Licences[m.Path],
 			Source: "Go module, go.sum " + sum,
-			PURL:   packageURL(built.Path, built.Version),
+			PURL:   packageURL(m.Path, m.Version),
 		})
 	}
 	return components, nil
@@ -98,19 +133,22 @@ func replaced(mod *modfile.File, m module.Version) module.Version {
 	return m
 }
 
-// parseSums reads the sums of module contents, not of go.mod files, of a go.sum.
-func parseSums(text []byte) (map[module.Version]string, error) {
-	sums := map[module.Version]string{}
+// Add adds the sums of module contents, not of go.mod files, of a go.sum.
+func (s Sums) Add(text []byte) error {
 	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
 		words := strings.Fields(lines.Text())
 		if len(words) != 3 {
-			return nil, fmt.Errorf("reading go.sum: %q is not module, version, sum", lines.Text())
+			return fmt.Errorf("reading go.sum: %q is not module, version, sum", lines.Text())
+		}
+		m := module.Version{Path: words[0], Version: words[1]}
+		if old := s[m]; old != "" && old != words[2] {
+			return fmt.Errorf("reading go.sum: module %s has two sums", m)
 		}
 		if !strings.HasSuffix(words[1], "/go.mod") {
-			sums[module.Version{Path: words[0], Version: words[1]}] = words[2]
+			s[m] = words[2]
 		}
 	}
-	return sums, nil
+	return nil
 }
 
 // packageURL names a module; the specification wants it in lower case.

@@ -1,4 +1,4 @@
-"""The SPDX document of an image: its packages, the kernel, and the Go modules of our program."""
+"""The SPDX document of an image: its packages, the kernel, and the Go modules of its programs."""
 
 load("@rules_go//go:def.bzl", "GoArchive")
 load("//tools/apko:apko.bzl", "ImageInfo")
@@ -11,22 +11,25 @@ def _image_sbom_impl(ctx):
     ctx.actions.write(imports, lines)
     image = ctx.attr.image[ImageInfo]
     out = ctx.actions.declare_file(ctx.label.name + ".spdx.json")
+    repeated = ["--component=" + f.path for f in ctx.files.components]
+    repeated += ["--go-sum=" + f.path for f in ctx.files.go_sums]
+    repeated += ["--public={}={}".format(address, name) for address, name in ctx.attr.distributions.items()]
     ctx.actions.run(
         executable = ctx.executable._sbom,
         arguments = [
             "build",
             "--spdx=" + image.sbom.path,
             "--layout=" + image.layout.path,
+            "--lock=" + image.lock.path,
             "--distribution=ember",
             "--program=" + ctx.attr.package,
             "--imports=" + imports.path,
             "--go-mod=" + ctx.file.go_mod.path,
-            "--go-sum=" + ctx.file.go_sum.path,
             "--go-version=" + ctx.toolchains["@rules_go//go:toolchain"].sdk.version,
             "--licences=" + ctx.file._licences.path,
             "--out=" + out.path,
-        ] + ["--component=" + f.path for f in ctx.files.components],
-        inputs = [image.sbom, image.layout, imports, ctx.file.go_mod, ctx.file.go_sum, ctx.file._licences] + ctx.files.components,
+        ] + repeated,
+        inputs = [image.sbom, image.layout, image.lock, imports, ctx.file.go_mod, ctx.file._licences] + ctx.files.components + ctx.files.go_sums,
         outputs = [out],
         mnemonic = "Sbom",
     )
@@ -40,11 +43,12 @@ image_sbom = rule(
     doc = "An image's SPDX 2.3 document. It fails on a Go module whose licence is not in //tools/sbom:licences.txt.",
     attrs = {
         "components": attr.label_list(allow_files = [".json"], doc = "What is beside the image, such as the kernel: Component of //tools/sbom."),
-        "go_mod": attr.label(mandatory = True, allow_single_file = True, doc = "go.mod, which names the modules."),
-        "go_sum": attr.label(mandatory = True, allow_single_file = True, doc = "go.sum, which has their hashes."),
+        "distributions": attr.string_dict(doc = "How the address of a public repository begins: the distribution that package URLs name for its packages."),
+        "go_mod": attr.label(mandatory = True, allow_single_file = True, doc = "go.mod, which names the program's modules."),
+        "go_sums": attr.label_list(mandatory = True, allow_files = [".sum"], doc = "go.sum of every Go program in the image, which have the hashes of their modules."),
         "image": attr.label(mandatory = True, providers = [ImageInfo], doc = "The image, from apko_image."),
         "package": attr.string(mandatory = True, doc = "The package that holds the program."),
-        "program": attr.label(mandatory = True, providers = [GoArchive], doc = "The Go program whose modules are listed."),
+        "program": attr.label(mandatory = True, providers = [GoArchive], doc = "The Go program that Bazel links, and that does not say itself of which modules it is."),
         "_licences": attr.label(default = "//tools/sbom:licences.txt", allow_single_file = True),
         "_sbom": attr.label(default = "//tools/sbom/cmd/sbom", cfg = "exec", executable = True),
     },

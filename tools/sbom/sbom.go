@@ -2,8 +2,9 @@
 //
 // apko names the image and its layers, and packages only if they carry SBOMs of
 // their own. Added are the APK packages of the image's database, the Go modules
-// linked into a program of one of them, and components given by hand, such as
-// the kernel. The result is a function of the inputs; its namespace is made
+// linked into their programs, and components given by hand, such as the kernel.
+// Go programs say themselves of which modules they were built, but for those that
+// Bazel's rules link: theirs are found by what is linked. The result is a function of the inputs; its namespace is made
 // unique with a hash of its content, as SPDX wants it.
 package sbom
 
@@ -18,8 +19,6 @@ import (
 	"github.com/package-url/packageurl-go"
 	"github.com/spdx/tools-golang/spdx/v2/common"
 	"github.com/spdx/tools-golang/spdx/v2/v2_3"
-
-	"github.com/ember-os/ember/tools/apk"
 )
 
 const (
@@ -79,26 +78,6 @@ func (d *Document) find(id common.ElementID) *v2_3.Package {
 	return nil
 }
 
-// AddPackages adds the packages installed in the image that the document does
-// not have yet. distribution is the namespace of their package URLs.
-func (d *Document) AddPackages(installed []apk.Installed, distribution string) error {
-	for _, p := range installed {
-		if old := d.named(p.Name); old != nil && old.PackageVersion == p.Version {
-			continue
-		}
-		qualifiers := packageurl.QualifiersFromMap(map[string]string{"arch": p.Arch})
-		id, err := d.add("apk", Component{
-			Name: p.Name, Version: p.Version, License: p.License, Download: p.URL,
-			PURL: packageurl.NewPackageURL(packageurl.TypeApk, distribution, p.Name, p.Version, qualifiers, "").ToString(),
-		})
-		if err != nil {
-			return err
-		}
-		d.relate(d.root, common.TypeRelationshipContains, id)
-	}
-	return nil
-}
-
 // named finds a package that is part of the image.
 func (d *Document) named(name string) *v2_3.Package {
 	for _, p := range d.doc.Packages {
@@ -116,15 +95,18 @@ func isWhole(p *v2_3.Package) bool {
 }
 
 // AddModules adds Go modules that are linked into the package called program.
+// Those that another one has too are in the document once.
 func (d *Document) AddModules(program string, modules []Component) error {
 	linked := d.named(program)
 	if linked == nil {
 		return fmt.Errorf("adding Go modules: the image has no package %s", program)
 	}
 	for _, m := range modules {
-		id, err := d.add("go", m)
-		if err != nil {
-			return err
+		id := identifier("go", m)
+		if d.find(id) == nil {
+			if _, err := d.add("go", m); err != nil {
+				return err
+			}
 		}
 		d.relate(linked.PackageSPDXIdentifier, common.TypeRelationshipStaticLink, id)
 	}
@@ -143,11 +125,15 @@ func (d *Document) AddComponent(c Component) error {
 
 var notInID = regexp.MustCompile(`[^A-Za-z0-9.-]+`)
 
+func identifier(kind string, c Component) common.ElementID {
+	return common.ElementID("Package-" + kind + "-" + notInID.ReplaceAllString(c.Name+"-"+c.Version, "-"))
+}
+
 func (d *Document) add(kind string, c Component) (common.ElementID, error) {
 	if c.Name == "" || c.Version == "" {
 		return "", fmt.Errorf("adding %s package %q: name and version are needed", kind, c.Name)
 	}
-	id := common.ElementID("Package-" + kind + "-" + notInID.ReplaceAllString(c.Name+"-"+c.Version, "-"))
+	id := identifier(kind, c)
 	if d.find(id) != nil {
 		return "", fmt.Errorf("adding %s: the document has a package %s already", c.Name, id)
 	}

@@ -2,6 +2,8 @@ package sbom
 
 import (
 	"bytes"
+	"debug/elf"
+	"encoding/binary"
 	"encoding/json"
 	"os"
 	"reflect"
@@ -34,18 +36,26 @@ golang.org/x/sys v0.49.0 h1:ccc=
 example.org/new v1.1.0 h1:ddd=
 `
 
+func facts(t testing.TB) Facts {
+	t.Helper()
+	sums := Sums{}
+	if err := sums.Add([]byte(goSum)); err != nil {
+		t.Fatal(err)
+	}
+	return Facts{sums, map[string]string{"std": "BSD-3-Clause", "golang.org/x/sys": "BSD-3-Clause", "github.com/BurntSushi/toml": "MIT",
+		"github.com/BurntSushi/toml/v2": "MIT", "example.org/new": "ISC"}}
+}
+
 func program() *Program {
 	return &Program{
 		Imports: []string{"fmt", "vendor/golang.org/x/net/idna", "golang.org/x/sys/unix", "github.com/BurntSushi/toml/internal",
 			"github.com/BurntSushi/toml/v2", "golang.org/x/sys/cpu", "example.org/old", "github.com/ember-os/ember/os/init"},
-		GoMod: []byte(goMod), GoSum: []byte(goSum), GoVersion: "1.26.8",
-		Licences: map[string]string{"std": "BSD-3-Clause", "golang.org/x/sys": "BSD-3-Clause", "github.com/BurntSushi/toml": "MIT",
-			"github.com/BurntSushi/toml/v2": "MIT", "example.org/new": "ISC"},
+		GoMod: []byte(goMod), GoVersion: "1.26.8",
 	}
 }
 
 func TestModules(t *testing.T) {
-	got, err := program().Modules()
+	got, err := program().Modules(facts(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,17 +69,68 @@ func TestModules(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got\n%+v, want\n%+v", got, want)
 	}
-	for name, change := range map[string]func(*Program){
-		"provides package": func(p *Program) { p.Imports = append(p.Imports, "example.com/unknown") },
-		"no sum":           func(p *Program) { p.GoSum = []byte(strings.Replace(goSum, "/sys", "/sus", 1)) },
-		"reading go.sum":   func(p *Program) { p.GoSum = []byte("a b") },
-		"go.mod":           func(p *Program) { p.GoMod = []byte("what") },
+	for want, change := range map[string]func(*Program, *Facts){
+		"provides package": func(p *Program, _ *Facts) { p.Imports = append(p.Imports, "example.com/unknown") },
+		"sum of module":    func(_ *Program, f *Facts) { f.Sums = Sums{} },
+		"go.mod":           func(p *Program, _ *Facts) { p.GoMod = []byte("what") },
 	} {
-		p := program()
-		change(p)
-		if _, err := p.Modules(); err == nil || !strings.Contains(err.Error(), name) {
-			t.Errorf("%s: %v", name, err)
+		p, f := program(), facts(t)
+		change(p, &f)
+		if _, err := p.Modules(f); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
 		}
+	}
+	for _, text := range []string{"a b", "golang.org/x/sys v0.49.0 h1:xxx="} {
+		if err := facts(t).Sums.Add([]byte(text)); err == nil || !strings.Contains(err.Error(), "reading go.sum") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+// goProgram is no more of a program than what debug/buildinfo reads: an ELF file with a data segment.
+func goProgram(version, modules string) []byte {
+	text := func(s string) []byte { return append(binary.AppendUvarint(nil, uint64(len(s))), s...) }
+	data := append([]byte("\xff Go buildinf:\x08\x02"), make([]byte, 16)...)
+	data = append(data, text(version)...)
+	data = append(data, text(strings.Repeat("x", 16)+modules+strings.Repeat("x", 16))...)
+
+	const header, segment, address = 64, 56, 0x400000
+	var b bytes.Buffer
+	ident := [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)}
+	binary.Write(&b, binary.LittleEndian, elf.Header64{Ident: ident, Type: uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64),
+		Version: uint32(elf.EV_CURRENT), Phoff: header, Ehsize: header, Phentsize: segment, Phnum: 1, Shentsize: 64})
+	binary.Write(&b, binary.LittleEndian, elf.Prog64{Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_W), Off: 128,
+		Vaddr: address, Filesz: uint64(len(data)), Memsz: uint64(len(data)), Align: 16})
+	b.Write(make([]byte, 128-b.Len()))
+	b.Write(data)
+	return b.Bytes()
+}
+
+// TestBuilt reads what go build wrote into a program.
+func TestBuilt(t *testing.T) {
+	f := bytes.NewReader(goProgram("go1.26.8", "path\texample.org/own/cmd\nmod\texample.org/own\t(devel)\t\n"+
+		"dep\texample.org/own/part\tv0.0.0\n=>\t./part\t(devel)\t\ndep\texample.org/sys\tv1.0.0\n=>\tgolang.org/x/sys\tv0.49.0\t\n"))
+	known := Facts{Sums{}, map[string]string{"std": "BSD-3-Clause", "golang.org/x/sys": "BSD-3-Clause"}}
+	if _, err := Built(f, known); err == nil || !strings.Contains(err.Error(), "no go.sum has a sum of module golang.org/x/sys@v0.49.0") {
+		t.Errorf("without a sum: %v", err)
+	}
+	if err := known.Sums.Add([]byte("golang.org/x/sys v0.49.0 h1:ccc=\n")); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Built(f, known)
+	want := []Component{
+		{Name: "std", Version: "1.26.8", License: "BSD-3-Clause", Source: "the Go standard library and runtime", PURL: "pkg:golang/std@1.26.8"},
+		{Name: "golang.org/x/sys", Version: "v0.49.0", License: "BSD-3-Clause", Source: "Go module, go.sum h1:ccc=", PURL: "pkg:golang/golang.org/x/sys@v0.49.0"},
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got\n%+v, %v; want\n%+v", got, err, want)
+	}
+	published := goProgram("go1.26.8", "path\tgolang.org/x/sys/cmd\nmod\tgolang.org/x/sys\tv0.49.0\t\n")
+	if got, err := Built(bytes.NewReader(published), known); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("a program of a published module: got\n%+v, %v; want\n%+v", got, err, want)
+	}
+	if got, err := Built(strings.NewReader("#!/bin/sh\n"), known); got != nil || err != nil {
+		t.Errorf("a script: %v, %v", got, err)
 	}
 }
 
@@ -96,10 +157,10 @@ func packages() []apk.Installed {
 func full(t testing.TB) *Document {
 	t.Helper()
 	d := document(t)
-	if err := d.AddPackages(packages(), "ember"); err != nil {
+	if err := d.AddPackages(packages(), Origins{Own: "ember"}); err != nil {
 		t.Fatal(err)
 	}
-	modules, err := program().Modules()
+	modules, err := program().Modules(facts(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,9 +255,43 @@ func TestCheckLicences(t *testing.T) {
 	}
 }
 
+func TestOrigins(t *testing.T) {
+	o := Origins{
+		Own:    "ember",
+		Public: map[string]string{"jq": "https://apk.example.org/os/x86_64/jq-1.7-r0.apk", "curl": "https://other.example/x86_64/curl-8-r0.apk", "local": ""},
+		Known:  map[string]string{"https://apk.example.org/": "wrong", "https://apk.example.org/os": "exampleos"},
+	}
+	for name, want := range map[string]string{
+		"local":   "pkg:apk/ember/local@1-r0?arch=x86_64",
+		"unknown": "pkg:apk/ember/unknown@1-r0?arch=x86_64",
+		"jq":      "pkg:apk/exampleos/jq@1-r0?arch=x86_64&repository_url=https:%2F%2Fapk.example.org%2Fos",
+		"curl":    "pkg:apk/curl@1-r0?arch=x86_64&repository_url=https:%2F%2Fother.example",
+	} {
+		if got := o.packageURL(apk.Installed{Info: apk.Info{Name: name, Version: "1-r0", Arch: "x86_64"}}); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
+// TestShared has a module in two packages: once in the document, with two relationships.
+func TestShared(t *testing.T) {
+	d := full(t)
+	modules, err := program().Modules(facts(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages, relationships := len(d.doc.Packages), len(d.doc.Relationships)
+	if err := d.AddModules("busybox", modules); err != nil {
+		t.Fatal(err)
+	}
+	if p, r := len(d.doc.Packages)-packages, len(d.doc.Relationships)-relationships; p != 0 || r != len(modules) {
+		t.Errorf("%d more packages and %d relationships", p, r)
+	}
+}
+
 func TestAddRefuses(t *testing.T) {
 	d := full(t)
-	if err := d.AddPackages(packages(), "ember"); err != nil {
+	if err := d.AddPackages(packages(), Origins{Own: "ember"}); err != nil {
 		t.Errorf("packages that are there already: %v", err)
 	}
 	if err := d.AddModules("nothing", nil); err == nil {

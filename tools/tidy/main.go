@@ -1,13 +1,11 @@
 // Tidy formats the workspace and writes what is generated into it: Go files, BUILD
 // and .bzl files, the Go rules in BUILD files, the Go
 // repositories in MODULE.bazel, and pages of docs/.
-//
-//	bazel run //:tidy            changes what is not tidy
-//	bazel test //:tidy_test      fails on it, by `tidy --check`
 package main
 
 import (
 	"bytes"
+	"context"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -18,35 +16,54 @@ import (
 	"strings"
 
 	"github.com/bazelbuild/rules_go/go/runfiles"
+
+	"github.com/ember-os/ember/os/cli"
+	"github.com/ember-os/ember/tools/workspace"
+)
+
+const (
+	target = "//:tidy"
+	usage  = `usage:
+  bazel run ` + target + `
+    that is: tidy --gazelle PROGRAM [--check --module FILE]
+
+Changes what is not tidy; with --check it changes nothing and fails on it. PROGRAM
+and MODULE.bazel, which is how the workspace is found in a test, are named by their
+runfiles' paths.
+`
 )
 
 func main() {
-	check := flag.Bool("check", false, "change nothing, fail if anything would change")
-	module := flag.String("module", "", "the workspace's MODULE.bazel, as a runfiles `path`")
-	gazelle := flag.String("gazelle", "", "gazelle, as a runfiles `path`")
-	flag.Parse()
-	if err := run(*check, *module, *gazelle); err != nil {
-		fmt.Fprintf(os.Stderr, "tidy: %v\n", err)
-		os.Exit(1)
-	}
+	var check bool
+	var module, gazelle string
+	os.Exit(cli.Run("tidy", usage, os.Args[1:], cli.Command{Flags: func(f *flag.FlagSet) {
+		f.BoolVar(&check, "check", false, "")
+		f.StringVar(&module, "module", "", "")
+		f.StringVar(&gazelle, "gazelle", "", "")
+	}, Run: func(_ context.Context, args []string) error {
+		if err := cli.NoArguments(args); err != nil {
+			return err
+		}
+		return run(check, module, gazelle)
+	}}))
 }
 
 func run(check bool, module, gazelle string) error {
-	workspace, err := findWorkspace(module)
+	dir, err := findWorkspace(module)
 	if err != nil {
 		return err
 	}
-	files, err := list(workspace)
+	files, err := list(dir)
 	if err != nil {
 		return err
 	}
-	wanted, err := tidy(workspace, files)
+	wanted, err := tidy(dir, files)
 	if err != nil {
 		return err
 	}
 	var untidy []string
 	for _, name := range slices.Sorted(maps.Keys(wanted)) {
-		path := filepath.Join(workspace, name)
+		path := filepath.Join(dir, name)
 		if is, err := os.ReadFile(path); err == nil && bytes.Equal(is, wanted[name]) {
 			continue
 		}
@@ -57,7 +74,7 @@ func run(check bool, module, gazelle string) error {
 			}
 		}
 	}
-	stale, err := runGazelle(gazelle, workspace, check)
+	stale, err := runGazelle(gazelle, dir, check)
 	if err != nil {
 		return err
 	}
@@ -74,8 +91,9 @@ func run(check bool, module, gazelle string) error {
 // findWorkspace follows the sandbox's link to a file of the workspace, because
 // tidiness is a property of all files and no target has them all as its inputs.
 func findWorkspace(module string) (string, error) {
-	if dir := os.Getenv("BUILD_WORKSPACE_DIRECTORY"); dir != "" {
-		return dir, nil
+	dir, err := workspace.Dir(target)
+	if err == nil || module == "" {
+		return dir, err
 	}
 	path, err := runfiles.Rlocation(module)
 	if err != nil {
@@ -86,8 +104,8 @@ func findWorkspace(module string) (string, error) {
 }
 
 // list gives the workspace's files, as slashed paths from its root.
-func list(workspace string) (files []string, err error) {
-	err = fs.WalkDir(os.DirFS(workspace), ".", func(path string, d fs.DirEntry, err error) error {
+func list(dir string) (files []string, err error) {
+	err = fs.WalkDir(os.DirFS(dir), ".", func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err

@@ -1,15 +1,16 @@
 package main
 
 import (
-	"os"
 	"testing"
 
 	"github.com/bazelbuild/buildtools/build"
+
+	"github.com/ember-os/ember/os/vm/vmtest"
 )
 
 // TestWorkspace fails on what `bazel run //:tidy` would change.
 func TestWorkspace(t *testing.T) {
-	if err := run(true, os.Getenv("MODULE"), os.Getenv("GAZELLE")); err != nil {
+	if err := run(true, vmtest.File(t, "MODULE"), vmtest.File(t, "GAZELLE")); err != nil {
 		t.Error(err)
 	}
 }

@@ -21,7 +21,7 @@ func newAuthenticator(o Options) authenticator { return authenticator{o, rand.Te
 // guard follows the distribution specification's authentication: what is not
 // let in is told how to do better.
 func (a authenticator) guard(next http.Handler) http.Handler {
-	if a.User == "" {
+	if a.User == "" && !a.Bearer {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

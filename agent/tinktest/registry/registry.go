@@ -66,7 +66,7 @@ type Options struct {
 	TLS *tls.Certificate // nil for plain HTTP
 	// User and Password, if set, are asked for.
 	User, Password string
-	// Bearer makes clients get a token for them first, as Docker Hub does.
+	// Bearer makes clients get a token for them first, or one for nobody if they are not set, as Docker Hub does.
 	Bearer bool
 }
 

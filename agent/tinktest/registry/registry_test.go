@@ -96,6 +96,25 @@ func TestAuthentication(t *testing.T) {
 	}
 }
 
+// TestTokensForAll has a registry that gives everybody a token, and nobody an image without one.
+func TestTokensForAll(t *testing.T) {
+	r := Start(t, filled(t), listen(t, "127.0.0.1:0"), Options{Bearer: true})
+	if err := pull(t, r); err != nil {
+		t.Error(err)
+	}
+	if n := r.Count(func(q Request) bool { return q.Path == tokenPath }); n == 0 {
+		t.Error("nobody asked for a token")
+	}
+	answer, err := http.Get("http://" + r.Address() + "/v2/image/manifests/tag")
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusUnauthorized {
+		t.Errorf("without a token the status is %s", answer.Status)
+	}
+}
+
 func TestTLS(t *testing.T) {
 	// The certificate of net/http/httptest, which is good for 127.0.0.1 and example.com.
 	origin := httptest.NewTLSServer(http.NotFoundHandler())

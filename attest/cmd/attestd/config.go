@@ -33,6 +33,13 @@ type fixed struct {
 	Authority keyPair        `yaml:"authority"`
 	Queue     int            `yaml:"queue"`
 	Limits    limits         `yaml:"limits"`
+	Status    status         `yaml:"status"`
+}
+
+// status is the address for people and for monitoring. Without one there is none.
+type status struct {
+	Listen string   `yaml:"listen"`
+	Names  []string `yaml:"names"`
 }
 
 type keyPair struct {
@@ -148,6 +155,8 @@ func (c *config) check() error {
 		return errors.New("tls needs both certificate and key")
 	case (c.Authority.Certificate == "") != (c.Authority.Key == ""):
 		return errors.New("authority needs both certificate and key")
+	case c.Status.Listen == "" && len(c.Status.Names) > 0:
+		return errors.New("status.names are of the status page, but status.listen is missing")
 	case c.Queue < 0:
 		return errors.New("queue is negative")
 	case c.Limits.RequestsPerAddress < 1 || c.Limits.RequestsPerMachine < 1 || c.Limits.Connections < 1 || c.Limits.ConnectionsPerAddress < 1:

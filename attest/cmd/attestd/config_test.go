@@ -51,7 +51,7 @@ func TestManual(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := defaults().fixed
-	want.Admin, want.Proxies, want.Authority = c.Admin, c.Proxies, c.Authority
+	want.Admin, want.Proxies, want.Authority, want.Status = c.Admin, c.Proxies, c.Authority, c.Status
 	if !reflect.DeepEqual(c.fixed, want) {
 		t.Errorf("%+v, the defaults are %+v", c.fixed, want)
 	}

@@ -20,9 +20,11 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"github.com/ember-os/ember/attest/admin"
+	"github.com/ember-os/ember/attest/metrics"
 	"github.com/ember-os/ember/attest/server"
 	"github.com/ember-os/ember/attest/store"
 	"github.com/ember-os/ember/attest/store/bolt"
+	"github.com/ember-os/ember/os/version"
 )
 
 const (
@@ -48,6 +50,8 @@ type process struct {
 	registry    *store.Registry
 	audit       *auditFile
 	server      *server.Server
+	metrics     *metrics.Metrics
+	stopping    atomic.Bool
 	certificate atomic.Pointer[tls.Certificate]
 	overlays    server.Overlays
 	seen        string // fingerprint of the files in use
@@ -55,7 +59,7 @@ type process struct {
 
 // start opens everything but the network.
 func start(ctx context.Context, path string, flags flags, log *slog.Logger) (*process, error) {
-	p := &process{path: path, flags: flags, log: log}
+	p := &process{path: path, flags: flags, log: log, metrics: metrics.New(version.Version)}
 	if err := p.open(ctx); err != nil {
 		p.close()
 		return nil, err
@@ -95,6 +99,7 @@ func (p *process) open(ctx context.Context) error {
 		Challenge: c.Binding == bindChallenge,
 		Proxies:   c.Proxies,
 		Queue:     c.Queue,
+		Counters:  p.metrics,
 		Limits:    server.Limits{AddressPerMinute: c.Limits.RequestsPerAddress, MachinePerMinute: c.Limits.RequestsPerMachine},
 	}, l.settings)
 	if err != nil {
@@ -121,6 +126,10 @@ func (p *process) fingerprint(c *config) string {
 func (p *process) use(c *config, l *loaded, seen string) {
 	p.config, p.seen, p.overlays = c, seen, l.settings.Overlays
 	p.certificate.Store(l.certificate)
+	if l.certificate != nil && l.certificate.Leaf != nil {
+		p.metrics.Certificate(l.certificate.Leaf.NotAfter)
+	}
+	p.metrics.Reloaded(true, time.Now())
 	for _, err := range l.warnings {
 		p.log.Warn("loading", "problem", err)
 	}
@@ -165,6 +174,7 @@ func (p *process) watch(ctx context.Context, hangup <-chan os.Signal, every time
 			}
 		}
 		if err := p.reload(ctx); err != nil {
+			p.metrics.Reloaded(false, time.Now())
 			p.log.Error("reloading: all stays as it was", "error", err)
 		} else {
 			p.log.Info("reloaded")
@@ -191,11 +201,19 @@ func serve(ctx context.Context, path string, flags flags, log *slog.Logger) erro
 		public.Close()
 		return fmt.Errorf("listening for operators: %w", err)
 	}
-	return p.run(ctx, public, private, hangup)
+	var status net.Listener
+	if address := p.config.Status.Listen; address != "" {
+		if status, err = net.Listen("tcp", address); err != nil {
+			public.Close()
+			private.Close()
+			return fmt.Errorf("listening for the status page: %w", err)
+		}
+	}
+	return p.run(ctx, public, private, status, hangup)
 }
 
-// run serves until ctx ends.
-func (p *process) run(ctx context.Context, public, private net.Listener, hangup <-chan os.Signal) error {
+// run serves until ctx ends. Status may be nil.
+func (p *process) run(ctx context.Context, public, private, status net.Listener, hangup <-chan os.Signal) error {
 	c := p.config
 	public = server.Listen(public, server.Connections{All: c.Limits.Connections, PerAddress: c.Limits.ConnectionsPerAddress, Proxies: c.Proxies},
 		func(from netip.Addr) { p.log.Debug("too many connections", "address", from) })
@@ -204,9 +222,18 @@ func (p *process) run(ctx context.Context, public, private net.Listener, hangup 
 	}
 	machines, operators := p.httpServer(p.server), p.httpServer(p.adminHandler())
 	operators.ConnContext = withPeer
-	failed := make(chan error, 2)
+	servers := []*http.Server{machines, operators}
+	failed := make(chan error, 3)
 	go func() { failed <- machines.Serve(public) }()
 	go func() { failed <- operators.Serve(private) }()
+	if status != nil {
+		p.log.Info("serving the status page", "address", status.Addr().String())
+		people := p.httpServer(p.statusHandler())
+		people.WriteTimeout = statusTimeout
+		servers = append(servers, people)
+		status = server.Listen(status, server.DefaultConnections, nil)
+		go func() { failed <- people.Serve(status) }()
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	watching := make(chan struct{})
 	go func() {
@@ -222,11 +249,12 @@ func (p *process) run(ctx context.Context, public, private net.Listener, hangup 
 		daemon.SdNotify(false, daemon.SdNotifyStopping)
 	case err = <-failed:
 	}
+	p.stopping.Store(true)
 	cancel()
 	<-watching
 	end, stop := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer stop()
-	for _, s := range []*http.Server{machines, operators} {
+	for _, s := range servers {
 		if s.Shutdown(end) != nil {
 			s.Close()
 		}

@@ -34,6 +34,7 @@ import (
 type running struct {
 	dir     string
 	address string
+	status  string // the URL of the status page, if there is one
 	hangup  chan os.Signal
 	stop    context.CancelFunc
 	done    chan error
@@ -107,10 +108,17 @@ func begin(t *testing.T, text string) (*running, *issuer) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var status net.Listener
+	if p.config.Status.Listen != "" {
+		if status, err = net.Listen("tcp", p.config.Status.Listen); err != nil {
+			t.Fatal(err)
+		}
+		r.status = "http://" + status.Addr().String()
+	}
 	r.address, r.admin = public.Addr().String(), admin.Unix("a.sock")
 	go func() {
 		defer p.close()
-		r.done <- p.run(ctx, public, private, r.hangup)
+		r.done <- p.run(ctx, public, private, status, r.hangup)
 	}()
 	t.Cleanup(func() {
 		cancel()

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -67,12 +68,12 @@ func TestKeygen(t *testing.T) {
 
 func TestSealAndInspect(t *testing.T) {
 	dir, s := workplace(t)
-	kernel := filepath.Join(dir, "kernel")
-	if err := os.WriteFile(kernel, []byte("kernel"), 0o644); err != nil {
+	initrd := filepath.Join(dir, "initrd")
+	if err := os.WriteFile(initrd, []byte("initrd"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	node := strings.Repeat("a", 64)
-	s.nodes, s.expires, s.kernel = node+","+strings.Repeat("0", 64)+","+node, "30d", kernel
+	s.nodes, s.expires, s.initrd = node+","+strings.Repeat("0", 64)+","+node, "30d", initrd
 	sealed(t, dir, s)
 	folder := filepath.Join(dir, "rack")
 	look := inspection{trust: []string{dir + "/overlay.keys"}, identity: dir + "/attestd.identity"}
@@ -80,11 +81,8 @@ func TestSealAndInspect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := hash(kernel)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !r.Trusted || r.Checked != "contents" || r.Version != 1 || len(r.Nodes) != 2 || r.Kernel != want ||
+	want := manifest.Digest(sha256.Sum256([]byte("initrd")))
+	if !r.Trusted || r.Checked != "contents" || r.Version != 1 || len(r.Nodes) != 2 || r.Initrd != want ||
 		r.Created != now.Truncate(time.Second) || r.Expires != r.Created.AddDate(0, 0, 30) {
 		t.Errorf("it is %+v, %+v", r, r.Manifest)
 	}
@@ -252,6 +250,7 @@ func TestSealRefuses(t *testing.T) {
 		"time that is none":       func(s *sealing) { s.expires = "soon" },
 		"time that is over":       func(s *sealing) { s.expires = "2020-01-01" },
 		"kernel that is not here": func(s *sealing) { s.kernel = dir + "/none" },
+		"kernel that is none":     func(s *sealing) { s.kernel = dir + "/signing.key" },
 		"initrd that is not here": func(s *sealing) { s.initrd = dir + "/none" },
 		"address without a host":  func(s *sealing) { s.address = "files/rack.age" },
 		"output that is a file":   func(s *sealing) { s.out = dir + "/signing.key" },

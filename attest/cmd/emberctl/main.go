@@ -30,8 +30,8 @@ place of an older version at once.
   --version N      default: one more than that of the folder that is there, or 1
   --nodes ID,...   the machines that it is for; default: all
   --expires TIME   30d, 12h, 2027-01-31 or 2027-01-31T12:00:00Z; default: never
-  --kernel FILE    machines that run another kernel or initrd do not take it
-  --initrd FILE
+  --kernel FILE    machines that run another kernel or initrd do not take it; those
+  --initrd FILE    of an initrd need UEFI with a TPM, or the parameter retain_initrd
   --url URL        where you will put overlay.age, if attestd is not to serve it
   --out DIR        where the folder goes; default: the current directory
 

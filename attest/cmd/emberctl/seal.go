@@ -21,6 +21,7 @@ import (
 	"github.com/ember-os/ember/attest/overlay/manifest"
 	"github.com/ember-os/ember/attest/overlay/seal"
 	"github.com/ember-os/ember/os/cli"
+	"github.com/ember-os/ember/os/lkg/booted"
 )
 
 // sealing is what the flags of seal say.
@@ -151,7 +152,7 @@ func (s *sealing) describe(now time.Time) (*manifest.Manifest, error) {
 		return nil, cli.Misuse("--url %q is not of the form SCHEME://HOST/PATH", s.address)
 	}
 	if s.kernel != "" {
-		if m.Kernel, err = hash(s.kernel); err != nil {
+		if m.Kernel, err = booted.KernelFile(s.kernel); err != nil {
 			return nil, err
 		}
 	}

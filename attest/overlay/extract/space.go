@@ -30,7 +30,7 @@ type SpaceError struct {
 func (e *SpaceError) Error() string {
 	text := fmt.Sprintf("it needs %s in %s, which has %s left", size(e.Need), e.Dir, size(e.Free))
 	if e.Memory {
-		text += ": that is in memory, so give the machine more, or a scratch disk, or leave out of the overlay what can be fetched later"
+		text += ": that is in memory, so give the machine more, or leave out of the overlay what can be fetched later"
 	}
 	return text
 }

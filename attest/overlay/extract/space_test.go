@@ -24,9 +24,9 @@ func TestGiantOverlay(t *testing.T) {
 		text        string
 	}{
 		{"in memory", room{1 << 40, true, left - reserve}, 1 << 30, 1 << 30,
-			"it needs 1024 MiB in /run, which has 368 MiB left: that is in memory, so give the machine more, or a scratch disk, or leave out of the overlay what can be fetched later"},
+			"it needs 1024 MiB in /run, which has 368 MiB left: that is in memory, so give the machine more, or leave out of the overlay what can be fetched later"},
 		{"in memory without a limit of its own", room{math.MaxInt64, true, left - reserve}, 1 << 30, 1 << 30,
-			"it needs 1024 MiB in /run, which has 368 MiB left: that is in memory, so give the machine more, or a scratch disk, or leave out of the overlay what can be fetched later"},
+			"it needs 1024 MiB in /run, which has 368 MiB left: that is in memory, so give the machine more, or leave out of the overlay what can be fetched later"},
 		{"on a small disk", room{own: 5<<20 - 1}, 1 << 30, 1 << 30, "it needs 1024 MiB in /run, which has 5 MiB left"},
 		{"on a disk", room{own: 1 << 40}, 1 << 30, 1 << 30, ""},
 		{"moved within memory", room{1 << 40, true, left - reserve}, 1 << 30, 1 << 20, ""},

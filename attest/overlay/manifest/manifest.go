@@ -49,7 +49,8 @@ type Manifest struct {
 	ArchiveSize int64 `json:"archiveSize"`
 	// Entries is the number of files, directories and links in it.
 	Entries int `json:"entries"`
-	// Kernel and Initrd are SHA-256 digests of the only ones that it is for; zero for any.
+	// Kernel and Initrd are SHA-256 digests of the only ones that it is for, of a kernel's notes and of an
+	// initrd's bytes; zero for any.
 	Kernel Digest `json:"kernel,omitzero"`
 	Initrd Digest `json:"initrd,omitzero"`
 }
@@ -160,8 +161,10 @@ type Machine struct {
 	Now  time.Time // as far as it is known
 	// Least is the oldest version that is still good, 0 for any.
 	Least uint64
-	// Kernel and Initrd are what runs, zero if that is not known.
-	Kernel, Initrd Digest
+	// Kernel is that of what runs, and Initrds are those that it may be called by; zero and empty if that is not
+	// known.
+	Kernel  Digest
+	Initrds []Digest
 }
 
 // Check tells why an overlay is not for a machine at this time. A digest that the manifest asks for and the
@@ -175,9 +178,9 @@ func (m *Manifest) Check(on Machine) error {
 	case m.Version < on.Least:
 		return fmt.Errorf("overlay %s is older than version %d, which is the oldest that is still good", m, on.Least)
 	case m.Kernel != Digest{} && m.Kernel != on.Kernel:
-		return fmt.Errorf("overlay %s is for the kernel with SHA-256 %s", m, m.Kernel)
-	case m.Initrd != Digest{} && m.Initrd != on.Initrd:
-		return fmt.Errorf("overlay %s is for the initrd with SHA-256 %s", m, m.Initrd)
+		return fmt.Errorf("overlay %s is for another kernel, whose notes have the SHA-256 %s, and here they have %s", m, m.Kernel, on.Kernel)
+	case m.Initrd != Digest{} && !slices.Contains(on.Initrds, m.Initrd):
+		return fmt.Errorf("overlay %s is for another initrd, with the SHA-256 %s", m, m.Initrd)
 	}
 	return nil
 }

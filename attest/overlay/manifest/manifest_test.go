@@ -87,7 +87,7 @@ func TestGrant(t *testing.T) {
 		t.Fatal(err)
 	}
 	line, _, _ := bytes.Cut(signed, []byte("\n"))
-	here := Machine{Node: node, Now: time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC), Kernel: Digest{4}, Initrd: Digest{5}}
+	here := Machine{Node: node, Now: time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC), Kernel: Digest{4}, Initrds: []Digest{{5}, {7}}}
 	check := func(b []byte, on Machine) error {
 		m, err := Open(b, public)
 		if err != nil {
@@ -135,10 +135,11 @@ func TestGrant(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	kernel, initrd := here, here
-	kernel.Kernel, initrd.Initrd = Digest{}, Digest{6}
-	t.Run("another kernel's", refused(signed, kernel, "for the kernel"))
-	t.Run("another initrd's", refused(signed, initrd, "for the initrd"))
+	kernel, initrd, both := here, here, here
+	kernel.Kernel, initrd.Initrds, both.Initrds = Digest{}, nil, []Digest{{7}, {6}}
+	t.Run("another kernel's", refused(signed, kernel, "for another kernel"))
+	t.Run("another initrd's", refused(signed, initrd, "for another initrd"))
+	t.Run("another of two initrds", refused(signed, both, "for another initrd"))
 
 	t.Run("unsigned", func(t *testing.T) {
 		refused(line, here, "not signed")(t)

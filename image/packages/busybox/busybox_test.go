@@ -8,15 +8,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bazelbuild/rules_go/go/runfiles"
+	"github.com/ember-os/ember/os/vm/vmtest"
 )
 
 // TestApplets fails on a name in applets.bzl that this busybox does not have.
 func TestApplets(t *testing.T) {
-	busybox, err := runfiles.Rlocation(os.Getenv("BUSYBOX"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	busybox := vmtest.File(t, "BUSYBOX")
 	out, err := exec.Command(busybox, "--list").Output()
 	if err != nil {
 		t.Fatal(err)

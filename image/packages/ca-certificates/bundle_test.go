@@ -7,17 +7,14 @@ import (
 	"os"
 	"testing"
 
-	"github.com/bazelbuild/rules_go/go/runfiles"
+	"github.com/ember-os/ember/os/vm/vmtest"
 )
 
 // fewest is less than Mozilla ever had.
 const fewest = 100
 
 func TestBundle(t *testing.T) {
-	path, err := runfiles.Rlocation(os.Getenv("BUNDLE"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := vmtest.File(t, "BUNDLE")
 	rest, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

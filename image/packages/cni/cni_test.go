@@ -10,17 +10,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bazelbuild/rules_go/go/runfiles"
+	"github.com/ember-os/ember/os/vm/vmtest"
 )
 
 // needed is what containerd, nerdctl and Tinkerbell's agent call.
 var needed = []string{"bridge", "firewall", "host-local", "loopback", "portmap", "tuning"}
 
 func TestPlugins(t *testing.T) {
-	program, err := runfiles.Rlocation(os.Getenv("CNI"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	program := vmtest.File(t, "CNI")
 	plugins, dir := strings.Fields(os.Getenv("PLUGINS")), t.TempDir()
 	for _, plugin := range needed {
 		if !slices.Contains(plugins, plugin) {

@@ -9,23 +9,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bazelbuild/rules_go/go/runfiles"
+	"github.com/ember-os/ember/os/vm/vmtest"
 )
-
-func file(t *testing.T, variable string) string {
-	t.Helper()
-	path, err := runfiles.Rlocation(os.Getenv(variable))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
 
 // run gives what a program prints, called by a link of its name.
 func run(t *testing.T, variable, name string, args ...string) (string, error) {
 	t.Helper()
 	link := filepath.Join(t.TempDir(), name)
-	if err := os.Symlink(file(t, variable), link); err != nil {
+	if err := os.Symlink(vmtest.File(t, variable), link); err != nil {
 		t.Fatal(err)
 	}
 	command := exec.CommandContext(t.Context(), link, args...)
@@ -76,7 +67,7 @@ func TestNerdctl(t *testing.T) {
 // TestStatic fails if a program needs libraries.
 func TestStatic(t *testing.T) {
 	for _, variable := range []string{"PROGRAMS", "SHIM"} {
-		f, err := elf.Open(file(t, variable))
+		f, err := elf.Open(vmtest.File(t, variable))
 		if err != nil {
 			t.Fatal(err)
 		}

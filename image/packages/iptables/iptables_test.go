@@ -11,8 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bazelbuild/rules_go/go/runfiles"
-
+	"github.com/ember-os/ember/os/vm/vmtest"
 	"github.com/ember-os/ember/tools/initrd"
 	"github.com/ember-os/ember/tools/initrd/tree"
 )
@@ -21,10 +20,7 @@ const libraries = "usr/lib/x86_64-linux-gnu"
 
 func load(t *testing.T) *tree.Tree {
 	t.Helper()
-	dir, err := runfiles.Rlocation(os.Getenv("IMAGE"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := vmtest.File(t, "IMAGE")
 	files, err := initrd.Load(dir, "")
 	if err != nil {
 		t.Fatal(err)

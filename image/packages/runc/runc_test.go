@@ -9,20 +9,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bazelbuild/rules_go/go/runfiles"
+	"github.com/ember-os/ember/os/vm/vmtest"
 )
 
-func runc(t *testing.T) string {
-	t.Helper()
-	path, err := runfiles.Rlocation(os.Getenv("RUNC"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
 func TestVersion(t *testing.T) {
-	out, err := exec.CommandContext(t.Context(), runc(t), "--version").Output()
+	out, err := exec.CommandContext(t.Context(), vmtest.File(t, "RUNC"), "--version").Output()
 	if want := "runc version " + os.Getenv("VERSION") + "\n"; err != nil || !strings.HasPrefix(string(out), want) {
 		t.Errorf("%q, %v, want %q", out, err, want)
 	}
@@ -30,7 +21,7 @@ func TestVersion(t *testing.T) {
 
 // TestFeatures fails if what containers are confined with was left out.
 func TestFeatures(t *testing.T) {
-	out, err := exec.CommandContext(t.Context(), runc(t), "features").Output()
+	out, err := exec.CommandContext(t.Context(), vmtest.File(t, "RUNC"), "features").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +44,7 @@ func TestFeatures(t *testing.T) {
 
 // TestStatic fails if runc needs libraries.
 func TestStatic(t *testing.T) {
-	f, err := elf.Open(runc(t))
+	f, err := elf.Open(vmtest.File(t, "RUNC"))
 	if err != nil {
 		t.Fatal(err)
 	}

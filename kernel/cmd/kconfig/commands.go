@@ -1,104 +1,105 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"io"
 	"os"
 
 	"github.com/ember-os/ember/kernel/kconfig"
+	"github.com/ember-os/ember/os/cli"
 )
 
-func merge(name string, args []string) error {
-	c := newCommand(name)
-	out := c.String("out", "", "`file` to write (default: standard output)")
-	fragments, err := c.parse(args)
-	if err != nil {
-		return err
-	}
-	requests, err := kconfig.Merge(fragments)
-	if err != nil {
-		return err
-	}
-	return write(*out, func(w io.Writer) error { return kconfig.WriteAllconfig(w, requests) })
-}
-
-func check(name string, args []string) error {
-	c := newCommand(name)
-	config := c.String("config", "", "resolved configuration, a .config `file`")
-	source := c.String("source", "", "kernel source `directory`, to explain what was not met (optional)")
-	arch := c.String("arch", "x86", "the kernel's `name` of the architecture, for --source")
-	fragments, err := c.parse(args, "config")
-	if err != nil {
-		return err
-	}
-	requests, err := kconfig.Merge(fragments)
-	if err != nil {
-		return err
-	}
-	result, err := readConfig(*config)
-	if err != nil {
-		return err
-	}
-	var tree *kconfig.Tree
-	if *source != "" {
-		if tree, err = kconfig.ReadTree(os.DirFS(*source), *arch); err != nil {
+func mergeCommand() cli.Command {
+	var out string
+	return command("merge", func(f *flag.FlagSet) {
+		f.StringVar(&out, "out", "", "")
+	}, func(fragments []*kconfig.Fragment) error {
+		requests, err := kconfig.Merge(fragments)
+		if err != nil {
 			return err
 		}
-	}
-	return failed(kconfig.Check(requests, result, tree))
+		return write(out, func(w io.Writer) error { return kconfig.WriteAllconfig(w, requests) })
+	})
 }
 
-func reasons(name string, args []string) error {
-	fragments, err := newCommand(name).parse(args)
-	if err != nil {
-		return err
-	}
-	requests, err := kconfig.Merge(fragments)
-	if err != nil {
-		return err
-	}
-	return failed(kconfig.CheckReasons(requests))
+func checkCommand() cli.Command {
+	var config, source, arch string
+	return command("check", func(f *flag.FlagSet) {
+		f.StringVar(&config, "config", "", "")
+		f.StringVar(&source, "source", "", "")
+		f.StringVar(&arch, "arch", "x86", "")
+	}, func(fragments []*kconfig.Fragment) error {
+		requests, err := kconfig.Merge(fragments)
+		if err != nil {
+			return err
+		}
+		result, err := readConfig(config)
+		if err != nil {
+			return err
+		}
+		var tree *kconfig.Tree
+		if source != "" {
+			if tree, err = kconfig.ReadTree(os.DirFS(source), arch); err != nil {
+				return err
+			}
+		}
+		return failed(kconfig.Check(requests, result, tree))
+	}, "config")
 }
 
-func doc(name string, args []string) error {
-	c := newCommand(name)
-	out := c.String("out", "", "`file` to write (default: standard output)")
-	fragments, err := c.parse(args)
-	if err != nil {
-		return err
-	}
-	return write(*out, func(w io.Writer) error { return kconfig.WriteDoc(w, fragments) })
+func reasonsCommand() cli.Command {
+	return command("reasons", func(*flag.FlagSet) {}, func(fragments []*kconfig.Fragment) error {
+		requests, err := kconfig.Merge(fragments)
+		if err != nil {
+			return err
+		}
+		return failed(kconfig.CheckReasons(requests))
+	})
 }
 
-func save(name string, args []string) error {
-	c := newCommand(name)
-	before := c.String("before", "", ".config `file` before the session")
-	after := c.String("after", "", ".config `file` after it")
-	source := c.String("source", "", "kernel source `directory`")
-	arch := c.String("arch", "x86", "the kernel's `name` of the architecture")
-	to := c.String("to", "", "fragment `file` that new options go to (default: the first one)")
-	fragments, err := c.parse(args, "before", "after", "source")
-	if err != nil {
-		return err
-	}
+func docCommand() cli.Command {
+	var out string
+	return command("doc", func(f *flag.FlagSet) {
+		f.StringVar(&out, "out", "", "")
+	}, func(fragments []*kconfig.Fragment) error {
+		return write(out, func(w io.Writer) error { return kconfig.WriteDoc(w, fragments) })
+	})
+}
+
+// session is what a session of the menu began and ended with.
+type session struct{ before, after, source, arch, to string }
+
+func saveCommand() cli.Command {
+	var s session
+	return command("save", func(f *flag.FlagSet) {
+		f.StringVar(&s.before, "before", "", "")
+		f.StringVar(&s.after, "after", "", "")
+		f.StringVar(&s.source, "source", "", "")
+		f.StringVar(&s.arch, "arch", "x86", "")
+		f.StringVar(&s.to, "to", "", "")
+	}, s.save, "before", "after", "source")
+}
+
+func (s *session) save(fragments []*kconfig.Fragment) error {
 	dest := fragments[0]
 	for _, f := range fragments {
-		if f.Name == *to {
+		if f.Name == s.to {
 			dest = f
 		}
 	}
-	if *to != "" && dest.Name != *to {
-		return c.misuse("--to " + *to + " is not among the fragments")
+	if s.to != "" && dest.Name != s.to {
+		return cli.Misuse("--to %s is not among the fragments", s.to)
 	}
-	old, err := readConfig(*before)
+	old, err := readConfig(s.before)
 	if err != nil {
 		return err
 	}
-	now, err := readConfig(*after)
+	now, err := readConfig(s.after)
 	if err != nil {
 		return err
 	}
-	tree, err := kconfig.ReadTree(os.DirFS(*source), *arch)
+	tree, err := kconfig.ReadTree(os.DirFS(s.source), s.arch)
 	if err != nil {
 		return err
 	}

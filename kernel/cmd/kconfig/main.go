@@ -1,10 +1,9 @@
 // Command kconfig merges, checks, documents and edits the kernel's configuration
 // fragments. Package kernel/kconfig says what those are.
-//
-// It exits with 1 if a check or an operation fails and with 2 for wrong usage.
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,92 +12,55 @@ import (
 	"strings"
 
 	"github.com/ember-os/ember/kernel/kconfig"
+	"github.com/ember-os/ember/os/cli"
 )
 
-const usage = `usage: kconfig COMMAND [FLAGS] FRAGMENT...
+const usage = `usage:
+  kconfig merge [--out FILE] FRAGMENT...
+  kconfig check --config FILE [--source DIR [--arch x86]] FRAGMENT...
+  kconfig reasons FRAGMENT...
+  kconfig doc [--out FILE] FRAGMENT...
+  kconfig save --before FILE --after FILE --source DIR [--arch x86] [--to FRAGMENT] FRAGMENT...
 
-  merge    write the fragments as one file for KCONFIG_ALLCONFIG
-  check    compare the kernel's resolved configuration with what was asked for
-  reasons  check that every option has a reason
-  doc      write the options and reasons as Markdown
-  save     write what a configuration session changed into the fragments
-
-kconfig COMMAND --help lists the flags of a command.
+merge writes the fragments as one file for KCONFIG_ALLCONFIG. check compares the
+kernel's resolved configuration with what was asked for; with the kernel's source it
+says why something was not met. reasons fails on an option without a reason. doc
+writes the options and their reasons as Markdown. save writes what a session of the
+menu changed into the fragments, new options into --to, or else the first one. FILEs
+that are not named are the standard output.
 `
 
-// errUsage is returned after the problem and the usage were printed.
-var errUsage = errors.New("usage")
+func main() { os.Exit(cli.Run("kconfig", usage, os.Args[1:], commands()...)) }
 
-var commands = map[string]func(name string, args []string) error{
-	"merge":   merge,
-	"check":   check,
-	"reasons": reasons,
-	"doc":     doc,
-	"save":    save,
+func commands() []cli.Command {
+	return []cli.Command{mergeCommand(), checkCommand(), reasonsCommand(), docCommand(), saveCommand()}
 }
 
-func main() {
-	if err := run(os.Args[1:]); err != nil {
-		if errors.Is(err, errUsage) {
-			os.Exit(2)
+// command is one that reads fragments. Each of the flags in required must be given.
+func command(name string, flags func(*flag.FlagSet), run func([]*kconfig.Fragment) error, required ...string) cli.Command {
+	var set *flag.FlagSet
+	return cli.Command{Name: name, Flags: func(f *flag.FlagSet) {
+		set = f
+		flags(f)
+	}, Run: func(_ context.Context, paths []string) error {
+		for _, name := range required {
+			if set.Lookup(name).Value.String() == "" {
+				return cli.Misuse("--%s is needed", name)
+			}
 		}
-		fmt.Fprintf(os.Stderr, "kconfig: %v\n", err)
-		os.Exit(1)
-	}
-}
-
-func run(args []string) error {
-	if len(args) == 1 && (args[0] == "--help" || args[0] == "-h" || args[0] == "help") {
-		fmt.Print(usage)
-		return nil
-	}
-	if len(args) == 0 || commands[args[0]] == nil {
-		fmt.Fprint(os.Stderr, usage)
-		return errUsage
-	}
-	if err := commands[args[0]](args[0], args[1:]); !errors.Is(err, flag.ErrHelp) {
-		return err
-	}
-	return nil
-}
-
-// command is the flags of a command and the fragments after them.
-type command struct{ *flag.FlagSet }
-
-func newCommand(name string) command {
-	return command{flag.NewFlagSet("kconfig "+name, flag.ContinueOnError)}
-}
-
-// parse reads the arguments; each flag in required must be given.
-func (c command) parse(args []string, required ...string) ([]*kconfig.Fragment, error) {
-	if err := c.Parse(args); errors.Is(err, flag.ErrHelp) {
-		return nil, err
-	} else if err != nil {
-		return nil, errUsage
-	}
-	for _, name := range required {
-		if c.Lookup(name).Value.String() == "" {
-			return nil, c.misuse("--" + name + " is required")
+		if len(paths) == 0 {
+			return cli.Misuse("fragments are needed")
 		}
-	}
-	if c.NArg() == 0 {
-		return nil, c.misuse("no fragments given")
-	}
-	var fragments []*kconfig.Fragment
-	for _, name := range c.Args() {
-		f, err := readFragment(name)
-		if err != nil {
-			return nil, err
+		var fragments []*kconfig.Fragment
+		for _, path := range paths {
+			f, err := readFragment(path)
+			if err != nil {
+				return err
+			}
+			fragments = append(fragments, f)
 		}
-		fragments = append(fragments, f)
-	}
-	return fragments, nil
-}
-
-func (c command) misuse(problem string) error {
-	fmt.Fprintln(c.Output(), problem)
-	c.Usage()
-	return errUsage
+		return run(fragments)
+	}}
 }
 
 func readFragment(name string) (*kconfig.Fragment, error) {

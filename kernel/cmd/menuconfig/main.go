@@ -1,8 +1,7 @@
 // Menuconfig opens the kernel's own configuration menu on the resolved
 // configuration and saves what was changed into the fragments of the workspace.
 //
-// It is run by `bazel run //kernel:menuconfig`. Without a change nothing is
-// written.
+// Without a change nothing is written.
 package main
 
 import (
@@ -15,32 +14,46 @@ import (
 
 	"github.com/bazelbuild/rules_go/go/runfiles"
 
+	"github.com/ember-os/ember/os/cli"
 	"github.com/ember-os/ember/tools/toolroot"
+	"github.com/ember-os/ember/tools/workspace"
+)
+
+const (
+	target = "//kernel:menuconfig"
+	usage  = `usage:
+  bazel run ` + target + `
+    that is: menuconfig --compiler MARKER --source MARKER --config FILE --kconfig PROGRAM
+
+The files are named by their runfiles' paths: markers of the compiler root and of
+the kernel's source, the resolved configuration, and the program kconfig.
+`
 )
 
 func main() {
 	toolroot.Init()
 	var f files
-	flag.StringVar(&f.compiler, "compiler", "", "`marker` of the compiler root, as a runfiles path")
-	flag.StringVar(&f.source, "source", "", "`marker` of the kernel's source, as a runfiles path")
-	flag.StringVar(&f.config, "config", "", "resolved configuration, as a runfiles `path`")
-	flag.StringVar(&f.kconfig, "kconfig", "", "the kconfig program, as a runfiles `path`")
-	flag.Parse()
-	if err := f.run(context.Background()); err != nil {
-		fmt.Fprintf(os.Stderr, "menuconfig: %v\n", err)
-		os.Exit(1)
-	}
+	os.Exit(cli.Run("menuconfig", usage, os.Args[1:], cli.Command{Flags: func(set *flag.FlagSet) {
+		set.StringVar(&f.compiler, "compiler", "", "")
+		set.StringVar(&f.source, "source", "", "")
+		set.StringVar(&f.config, "config", "", "")
+		set.StringVar(&f.kconfig, "kconfig", "", "")
+	}, Run: func(ctx context.Context, args []string) error {
+		if err := cli.NoArguments(args); err != nil {
+			return err
+		}
+		return f.run(ctx)
+	}}))
 }
 
 type files struct{ compiler, source, config, kconfig string }
 
 func (f files) run(ctx context.Context) error {
-	workspace := os.Getenv("BUILD_WORKSPACE_DIRECTORY")
-	if workspace == "" {
-		return fmt.Errorf("this program changes the workspace: start it with bazel run //kernel:menuconfig")
+	dir, err := workspace.Dir(target)
+	if err != nil {
+		return err
 	}
 	for _, path := range []*string{&f.compiler, &f.source, &f.config, &f.kconfig} {
-		var err error
 		if *path, err = runfiles.Rlocation(*path); err != nil {
 			return err
 		}
@@ -66,7 +79,7 @@ func (f files) run(ctx context.Context) error {
 	if err := f.edit(ctx, source, scratch); err != nil {
 		return fmt.Errorf("running the menu: %w", err)
 	}
-	return f.save(workspace, source, after)
+	return f.save(dir, source, after)
 }
 
 func (f files) edit(ctx context.Context, source, scratch string) error {
@@ -104,8 +117,8 @@ func terminal(root toolroot.Root) (string, error) {
 	return term, nil
 }
 
-func (f files) save(workspace, source, after string) error {
-	fragments, err := filepath.Glob(filepath.Join(workspace, "kernel/fragments/*.config"))
+func (f files) save(dir, source, after string) error {
+	fragments, err := filepath.Glob(filepath.Join(dir, "kernel/fragments/*.config"))
 	if err != nil {
 		return err
 	}

@@ -20,21 +20,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bazelbuild/rules_go/go/runfiles"
-
+	"github.com/ember-os/ember/os/vm/vmtest"
 	"github.com/ember-os/ember/tools/apk"
 	"github.com/ember-os/ember/tools/initrd"
 )
-
-// apko gives the program that the image is built with.
-func apko(t *testing.T) string {
-	t.Helper()
-	path, err := runfiles.Rlocation(os.Getenv("APKO"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
 
 func newKey(t *testing.T, name string) *apk.Key {
 	t.Helper()
@@ -113,7 +102,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	w := &world{dir: t.TempDir()}
 	ours, theirs := newKey(t, "ours.rsa.pub"), newKey(t, "theirs.rsa.pub")
-	w.resolver = Resolver{Apko: apko(t), Repository: filepath.Join(w.dir, "ours")}
+	w.resolver = Resolver{Apko: vmtest.File(t, "APKO"), Repository: filepath.Join(w.dir, "ours")}
 	w.resolver.Key = repository(t, w.resolver.Repository, "ours.rsa.pub", ours, pack(t, ours, "local", "1.0-r0"))
 	public := filepath.Join(w.dir, "os")
 	repository(t, public, "theirs.rsa.pub", theirs,

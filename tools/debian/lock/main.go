@@ -1,13 +1,11 @@
 // Lock renews the locks of Debian packages: it resolves every .spec of the
 // workspace, or the ones named, against the suites' present signed indexes,
 // writes the .lock beside it, and shows what changed.
-//
-// It is run by `bazel run //tools/debian:lock [-- SPEC...]` and exits with 1 if
-// a spec cannot be resolved, in which case the locks after it are as they were.
 package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -15,22 +13,29 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/ember-os/ember/os/cli"
 	"github.com/ember-os/ember/tools/lockdiff"
+	"github.com/ember-os/ember/tools/workspace"
+)
+
+const (
+	target = "//tools/debian:lock"
+	usage  = `usage:
+  bazel run ` + target + ` [-- SPEC...]
+
+Renews the locks of the specs, or of all in the workspace. If one cannot be
+resolved the locks after it are as they were.
+`
 )
 
 func main() {
-	if err := run(os.Args[1:]); err != nil {
-		fmt.Fprintf(os.Stderr, "lock: %v\n", err)
-		os.Exit(1)
-	}
+	os.Exit(cli.Run("lock", usage, os.Args[1:], cli.Command{
+		Run: func(_ context.Context, specs []string) error { return run(specs) },
+	}))
 }
 
 func run(specs []string) error {
-	workspace := os.Getenv("BUILD_WORKSPACE_DIRECTORY")
-	if workspace == "" {
-		return fmt.Errorf("this program changes the workspace: start it with bazel run //tools/debian:lock")
-	}
-	if err := os.Chdir(workspace); err != nil {
+	if err := workspace.Enter(target); err != nil {
 		return err
 	}
 	if len(specs) == 0 {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ember-os/ember/os/cli"
 	"github.com/ember-os/ember/tools/apko/lock"
+	"github.com/ember-os/ember/tools/workspace"
 )
 
 const usage = `usage:
@@ -74,11 +75,7 @@ func offlineCommand() cli.Command {
 }
 
 func renew(ctx context.Context, o *options, files []string) error {
-	workspace := os.Getenv("BUILD_WORKSPACE_DIRECTORY")
-	if workspace == "" {
-		return cli.Misuse("this command changes the workspace: start it by bazel run")
-	}
-	if err := os.Chdir(workspace); err != nil {
+	if err := workspace.Enter("//image:lock"); err != nil {
 		return err
 	}
 	resolver, err := newResolver(o.apko, files)

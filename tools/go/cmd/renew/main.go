@@ -1,11 +1,9 @@
 // Renew takes the newest versions of the programs that are built from modules of this workspace below
 // image/packages, and shows what changed.
-//
-// It is run by `bazel run //tools/go/cmd/renew [-- FOLDER...]`. A requirement in go.mod may say what to
-// look for: `// newest of v2.2`. What the module proxy has no list of stays as it is, which is said.
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -16,23 +14,32 @@ import (
 	"github.com/bazelbuild/rules_go/go/runfiles"
 	"golang.org/x/mod/modfile"
 
+	"github.com/ember-os/ember/os/cli"
 	"github.com/ember-os/ember/tools/lockdiff"
+	"github.com/ember-os/ember/tools/workspace"
+)
+
+const (
+	target = "//tools/go/cmd/renew"
+	usage  = `usage:
+  bazel run ` + target + ` [-- FOLDER...]
+    that is: renew --go PROGRAM [FOLDER...]
+
+A requirement in go.mod may say what to look for: "// newest of v2.2". What the
+module proxy has no list of stays as it is, which is said. PROGRAM is the SDK's, by
+its runfiles' path. Without FOLDERs all modules below image/packages are renewed.
+`
 )
 
 func main() {
-	program := flag.String("go", "", "")
-	flag.Parse()
-	if err := run(*program, flag.Args()); err != nil {
-		fmt.Fprintf(os.Stderr, "renew: %v\n", err)
-		os.Exit(1)
-	}
+	var program string
+	os.Exit(cli.Run("renew", usage, os.Args[1:], cli.Command{
+		Flags: func(f *flag.FlagSet) { f.StringVar(&program, "go", "", "") },
+		Run:   func(_ context.Context, folders []string) error { return run(program, folders) },
+	}))
 }
 
 func run(program string, folders []string) error {
-	workspace := os.Getenv("BUILD_WORKSPACE_DIRECTORY")
-	if workspace == "" {
-		return fmt.Errorf("this program changes the workspace: start it with bazel run //tools/go/cmd/renew")
-	}
 	sdk, err := runfiles.Rlocation(program)
 	if err != nil {
 		return fmt.Errorf("finding Go: %w", err)
@@ -40,7 +47,7 @@ func run(program string, folders []string) error {
 	if sdk, err = filepath.EvalSymlinks(sdk); err != nil { // Go finds its own root from there
 		return err
 	}
-	if err := os.Chdir(workspace); err != nil {
+	if err := workspace.Enter(target); err != nil {
 		return err
 	}
 	if len(folders) == 0 {

@@ -5,27 +5,31 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"strings"
 
 	"github.com/ember-os/ember/os/cli"
+	"github.com/ember-os/ember/tools/apko/lock"
 	"github.com/ember-os/ember/tools/initrd"
 	"github.com/ember-os/ember/tools/sbom"
 )
 
 const usage = `usage:
-  sbom build --spdx FILE --layout DIR [--arch amd64] --distribution NAME --out FILE
-             [--component FILE.json]...
-             [--program PACKAGE --imports FILE --go-mod FILE --go-sum FILE --go-version VERSION --licences FILE]
+  sbom build --spdx FILE --layout DIR [--arch amd64] --lock FILE --distribution NAME [--public ADDRESS=NAME]... --out FILE
+             [--component FILE.json]... [--go-sum FILE]... --licences FILE
+             [--program PACKAGE --imports FILE --go-mod FILE --go-version VERSION]
   sbom licences FILE
 
-build adds to the SPDX document that apko wrote the packages of the image in an
-OCI layout, components described by JSON documents (Component in
-github.com/ember-os/ember/tools/sbom), and the Go modules of the packages whose
-import paths are in a file, one on a line, linked into the package PACKAGE.
-licences fails if a package in the document declares no licence.
+build adds to the SPDX document that apko wrote: the packages of the image in an OCI
+layout, which are those of the distribution NAME or, if the lock has an address for
+them, of the one whose repositories begin with ADDRESS; the Go modules that their
+programs say they were built of, with sums and licences from files; components described
+by JSON documents (Component in github.com/ember-os/ember/tools/sbom). A program that
+does not say so is in PACKAGE, and the import paths of what is linked into it are in a
+file, one on a line. licences fails if a package in the document declares no licence.
 `
 
 func main() {
@@ -33,28 +37,39 @@ func main() {
 }
 
 type options struct {
-	spdx, layout, arch, distribution, out               string
-	program, imports, goMod, goSum, goVersion, licences string
-	components                                          []string
+	spdx, layout, arch, lock, distribution, out string
+	program, imports, goMod, goVersion          string
+	licences                                    string
+	public                                      map[string]string
+	components, goSums                          []string
 }
 
 func buildCommand() cli.Command {
-	var o options
+	o := options{public: map[string]string{}}
 	return cli.Command{Name: "build", Flags: func(f *flag.FlagSet) {
 		for name, value := range map[string]*string{
-			"spdx": &o.spdx, "layout": &o.layout, "arch": &o.arch, "distribution": &o.distribution, "out": &o.out,
-			"program": &o.program, "imports": &o.imports, "go-mod": &o.goMod, "go-sum": &o.goSum,
-			"go-version": &o.goVersion, "licences": &o.licences,
+			"spdx": &o.spdx, "layout": &o.layout, "arch": &o.arch, "lock": &o.lock, "distribution": &o.distribution, "out": &o.out,
+			"program": &o.program, "imports": &o.imports, "go-mod": &o.goMod, "go-version": &o.goVersion, "licences": &o.licences,
 		} {
 			f.StringVar(value, name, "", "")
 		}
-		f.Func("component", "", func(path string) error {
-			o.components = append(o.components, path)
+		for name, values := range map[string]*[]string{"component": &o.components, "go-sum": &o.goSums} {
+			f.Func(name, "", func(path string) error {
+				*values = append(*values, path)
+				return nil
+			})
+		}
+		f.Func("public", "", func(arg string) error {
+			address, name, ok := strings.Cut(arg, "=")
+			if !ok || name == "" {
+				return errors.New("want ADDRESS=NAME")
+			}
+			o.public[address] = name
 			return nil
 		})
 	}, Run: func(_ context.Context, args []string) error {
-		if o.spdx == "" || o.layout == "" || o.distribution == "" || o.out == "" {
-			return cli.Misuse("--spdx, --layout, --distribution and --out are needed")
+		if o.spdx == "" || o.layout == "" || o.lock == "" || o.distribution == "" || o.licences == "" || o.out == "" {
+			return cli.Misuse("--spdx, --layout, --lock, --distribution, --licences and --out are needed")
 		}
 		if err := cli.NoArguments(args); err != nil {
 			return err
@@ -101,13 +116,15 @@ func build(o *options) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", o.layout, err)
 	}
-	if err := doc.AddPackages(packages, o.distribution); err != nil {
+	origins, err := readOrigins(o)
+	if err != nil {
 		return err
 	}
-	if o.program != "" {
-		if err := addModules(doc, o); err != nil {
-			return err
-		}
+	if err := doc.AddPackages(packages, origins); err != nil {
+		return err
+	}
+	if err := addModules(doc, o, image, packages); err != nil {
+		return err
 	}
 	for _, path := range o.components {
 		if err := addComponent(doc, path); err != nil {
@@ -121,31 +138,20 @@ func build(o *options) error {
 	return os.WriteFile(o.out, out, 0o644)
 }
 
-func addModules(doc *sbom.Document, o *options) error {
-	texts := map[string][]byte{}
-	for _, path := range []string{o.imports, o.goMod, o.goSum, o.licences} {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		texts[path] = data
-	}
-	licences, err := sbom.ParseLicences(string(texts[o.licences]))
+func readOrigins(o *options) (sbom.Origins, error) {
+	origins := sbom.Origins{Own: o.distribution, Public: map[string]string{}, Known: o.public}
+	data, err := os.ReadFile(o.lock)
 	if err != nil {
-		return fmt.Errorf("%s: %w", o.licences, err)
+		return origins, err
 	}
-	program := sbom.Program{
-		Imports:   strings.Fields(string(texts[o.imports])),
-		GoMod:     texts[o.goMod],
-		GoSum:     texts[o.goSum],
-		GoVersion: o.goVersion,
-		Licences:  licences,
-	}
-	modules, err := program.Modules()
+	l, err := lock.Parse(data)
 	if err != nil {
-		return err
+		return origins, fmt.Errorf("%s: %w", o.lock, err)
 	}
-	return doc.AddModules(o.program, modules)
+	for _, p := range l.Contents.Packages {
+		origins.Public[p.Name] = p.URL
+	}
+	return origins, nil
 }
 
 func addComponent(doc *sbom.Document, path string) error {

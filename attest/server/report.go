@@ -1,0 +1,115 @@
+package server
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/ember-os/ember/attest/protocol"
+	"github.com/ember-os/ember/attest/store"
+	"github.com/ember-os/ember/os/stage"
+)
+
+// reportTimeout is how long a report may take to come.
+const reportTimeout = 30 * time.Second
+
+// report takes a protocol.Report.
+func (s *Server) report(w http.ResponseWriter, r *http.Request) {
+	controller := http.NewResponseController(w)
+	controller.SetReadDeadline(time.Now().Add(reportTimeout))
+	now, from := s.Now(), address(r, s.Proxies)
+	if wait, _ := s.limiters.addresses.take(site(from), now); wait > 0 {
+		w.Header().Set("Connection", "close") // its body stays unread
+		(&refusal{status: http.StatusTooManyRequests, code: CodeRateAddress, message: "too many requests from your address", after: wait}).write(w)
+		return
+	}
+	err := s.takeReport(w, r, addressText(from), now)
+	controller.SetWriteDeadline(time.Now().Add(answerTimeout))
+	if err != nil {
+		problem := refused(err)
+		s.Counters.Report(problem.code)
+		if problem.code == CodeInternal {
+			s.Log.Error("taking a report", "error", err)
+		}
+		problem.write(w)
+		return
+	}
+	s.Counters.Report(CodeAllowed)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (s *Server) takeReport(w http.ResponseWriter, r *http.Request, from string, now time.Time) error {
+	leaf := certificate(r)
+	if leaf == nil {
+		return &refusal{status: http.StatusForbidden, code: CodeNoCertificate, message: "a report needs the certificate of a grant"}
+	}
+	node, number := leaf.Subject.CommonName, hex.EncodeToString(leaf.SerialNumber.Bytes())
+	if wait, _ := s.limiters.reports.take(node, now); wait > 0 {
+		return &refusal{status: http.StatusTooManyRequests, code: CodeRateMachine, message: "too many reports of this machine", after: wait}
+	}
+	if err := s.checkRevoked(r.Context(), node); err != nil {
+		return err
+	}
+	report, err := readReport(w, r)
+	if err != nil {
+		return err
+	}
+	if len(report.Receipt) > 0 {
+		receipt, err := s.receipts.open(report.Receipt, node, number)
+		if err != nil {
+			return err
+		}
+		if err := s.Registry.Prove(r.Context(), receipt.Verdict, receipt.Evidence); err != nil {
+			return err
+		}
+	}
+	name, since := lastStage(report.Stages)
+	err = s.Registry.Report(r.Context(), store.Report{
+		Node: node, Time: now.UTC(), Address: from, Certificate: number,
+		Stages: report.Stages, Status: report.Status, Health: report.Health,
+	}, name, since)
+	if errors.Is(err, store.ErrNotFound) {
+		return &refusal{status: http.StatusForbidden, code: CodeReceipt, message: "there is no receipt in the report, and there was none before, or the machine has attested again"}
+	} else if err != nil {
+		return err
+	}
+	return s.Audit.report(r.Context(), now, node, from, number, name, report.Health.State)
+}
+
+// certificate is that of a machine, nil without one. That it may end while its connection lasts is no reason to
+// refuse what comes: the key was proved when the connection began.
+func certificate(r *http.Request) *x509.Certificate {
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		return nil
+	}
+	return r.TLS.VerifiedChains[0][0]
+}
+
+func readReport(w http.ResponseWriter, r *http.Request) (*protocol.Report, error) {
+	var b bytes.Buffer
+	_, err := io.Copy(&b, http.MaxBytesReader(w, r.Body, protocol.MaxReport))
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		return nil, &refusal{status: http.StatusRequestEntityTooLarge, code: CodeTooLarge, message: "the report is too large"}
+	} else if err != nil {
+		return nil, &refusal{status: http.StatusBadRequest, code: CodeIncomplete, message: "the report is incomplete", detail: err.Error()}
+	}
+	report, err := protocol.DecodeReport(b.Bytes())
+	if err != nil {
+		return nil, &refusal{status: http.StatusBadRequest, code: CodeMalformed, message: err.Error()}
+	}
+	return report, nil
+}
+
+// lastStage is the stage that was reached last, by its time.
+func lastStage(lines []string) (name string, since time.Duration) {
+	for _, line := range lines {
+		if l, ok := stage.Parse(line); ok && (name == "" || l.T >= since) {
+			name, since = cut(l.Name, 32), l.T
+		}
+	}
+	return name, since
+}

@@ -1,0 +1,79 @@
+// Package kexec has the kernel start another one in its place: kexec_file_load(2) of what a unified kernel image
+// holds. Here it is only loaded; it starts when the machine stops in order with the action power.Kexec.
+//
+// The stub in the image does not run, so the kernel gets the initrd without the stub's addition, and PCRs are neither
+// reset nor extended: what was sealed to a boot opens, or does not, as if the kernel before it still ran. Ember's
+// kernel checks no signature (no CONFIG_KEXEC_SIG). Where lockdown is on it loads nothing then, because it could not
+// be checked.
+package kexec
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ember-os/ember/os/memfile"
+	"github.com/ember-os/ember/tools/uki"
+)
+
+// ErrForbidden says that this kernel loads no other.
+var ErrForbidden = errors.New("the kernel forbids it: kernel.kexec_load_disabled is set, or lockdown is on")
+
+// loaded is 1 if a kernel is loaded.
+const loaded = "/sys/kernel/kexec_loaded"
+
+// Load has the kernel and initrd of a unified kernel image loaded, with its command line and more words behind it. It
+// replaces what was loaded before.
+func Load(image []byte, words ...string) error {
+	if err := load(image, words); err != nil {
+		return fmt.Errorf("loading a kernel for kexec: %w", err)
+	}
+	return nil
+}
+
+func load(image []byte, words []string) error {
+	c, err := uki.Read(image)
+	if err != nil {
+		return err
+	}
+	kernel, err := file("kernel", c.Kernel)
+	if err != nil {
+		return err
+	}
+	defer kernel.Close()
+	initrd, err := file("initrd", c.Initrd)
+	if err != nil {
+		return err
+	}
+	defer initrd.Close()
+	line := strings.Join(append([]string{c.Cmdline}, words...), " ")
+	err = unix.KexecFileLoad(int(kernel.Fd()), int(initrd.Fd()), line, 0)
+	if errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("%w: %w", ErrForbidden, err)
+	}
+	return err
+}
+
+// file keeps a part of an image in a file, which is how the kernel takes it.
+func file(name string, content []byte) (*os.File, error) {
+	return memfile.New(name, bytes.NewReader(content), int64(len(content)))
+}
+
+// Loaded tells whether a kernel is loaded. One without kexec says no.
+func Loaded() (bool, error) { return isLoaded(loaded) }
+
+func isLoaded(path string) (bool, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("asking whether a kernel is loaded: %w", err)
+	}
+	return strings.TrimSpace(string(text)) == "1", nil
+}

@@ -1,0 +1,66 @@
+package kexec
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ember-os/ember/os/nstest"
+	"github.com/ember-os/ember/tools/uki"
+	"github.com/ember-os/ember/tools/uki/pe/petest"
+)
+
+func image(t *testing.T) []byte {
+	t.Helper()
+	stub := petest.Image(petest.Options{Sections: [][2]string{{".text", "stub"}, {".sbat", "sbat,1\n"}}})
+	b, err := uki.Build(stub, uki.Content{
+		Kernel: petest.Image(petest.Options{Sections: [][2]string{{".setup", "kernel"}}}),
+		Initrd: []byte("initrd"), Cmdline: "console=ttyS0", OSRelease: []byte("ID=ember\n"), Release: "6.12",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestForbidden(t *testing.T) {
+	if !nstest.Inside(t, 0) { // root of a namespace may not
+		return
+	}
+	// A kernel may also have been built without it.
+	if err := Load(image(t)); !errors.Is(err, ErrForbidden) && !errors.Is(err, unix.ENOSYS) {
+		t.Error(err)
+	}
+}
+
+func TestNoImage(t *testing.T) {
+	for name, b := range map[string][]byte{
+		"nothing": nil, "a program": petest.Image(petest.Options{Sections: [][2]string{{".text", "x"}}}), "half": image(t)[:2000],
+	} {
+		if err := Load(b); err == nil || !strings.Contains(err.Error(), "reading a") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestLoaded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "loaded")
+	if is, err := isLoaded(path); is || err != nil {
+		t.Errorf("%v, %v", is, err)
+	}
+	for text, want := range map[string]bool{"0\n": false, "1\n": true} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if is, err := isLoaded(path); is != want || err != nil {
+			t.Errorf("%q: %v, %v", text, is, err)
+		}
+	}
+	if _, err := isLoaded(filepath.Dir(path)); err == nil {
+		t.Error("a directory is read")
+	}
+}

@@ -58,7 +58,7 @@ func predictedWith(t testing.TB, loader []byte) *policy.Build {
 // recorded is what the machine's TPM and the log of its firmware say.
 func recorded(t testing.TB, m *vmtest.Machine) *verify.Evidence {
 	t.Helper()
-	text, err := base64.StdEncoding.DecodeString(ask(t, m, "base64 -w 0 "+tpm.Log))
+	text, err := base64.StdEncoding.DecodeString(ask(t, m, "base64 -w 0 "+tpm.Log+"; echo"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/ember-os/ember/agent/tinktest/registry"
-	running "github.com/ember-os/ember/os/lkg/booted"
+	"github.com/ember-os/ember/os/lkg/booted"
 	"github.com/ember-os/ember/os/lkg/booted/bootedtest"
 	"github.com/ember-os/ember/os/stage"
 	"github.com/ember-os/ember/os/vm"
@@ -32,8 +32,8 @@ func TestAttestImage(t *testing.T) {
 		{name: "Measured", uefi: true},
 		{name: "Kept", retain: true},
 		{name: "AnotherInitrd", retain: true, files: []vm.File{{Path: "etc/another", Data: "file"}}, says: "is for another initrd"},
-		{name: "AnotherMeasured", uefi: true, files: []vm.File{{Path: "etc/another", Data: "file"}}, says: "give it the kernel parameter " + running.RetainParam},
-		{name: "NeitherMeasuredNorKept", says: "give it the kernel parameter " + running.RetainParam},
+		{name: "AnotherMeasured", uefi: true, files: []vm.File{{Path: "etc/another", Data: "file"}}, says: "give it the kernel parameter " + booted.RetainParam},
+		{name: "NeitherMeasuredNorKept", says: "give it the kernel parameter " + booted.RetainParam},
 		{name: "AnotherKernel", retain: true, other: true, says: "is for another kernel"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -42,7 +42,7 @@ func TestAttestImage(t *testing.T) {
 			c := s.machine(vm.CRB)
 			c.UEFI, c.Overlay = test.uefi, test.files
 			if test.retain {
-				c.Append += " " + running.RetainParam
+				c.Append += " " + booted.RetainParam
 			}
 			kernel := c.Kernel
 			if test.other {

@@ -1,6 +1,7 @@
 package os_test
 
 import (
+	"bytes"
 	"crypto/x509"
 	"encoding/pem"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"github.com/ember-os/ember/os/vm/vmtest"
 	"github.com/ember-os/ember/tools/measurements"
 	"github.com/ember-os/ember/tools/toolroot"
+	"github.com/ember-os/ember/tools/uki"
 )
 
 // The names under which the boot server has what machines boot.
@@ -131,8 +133,31 @@ func bootCard(l *lab.Lab, way vm.Netboot) []vm.NIC {
 // vmCmdline is that of //os:vm_uki and //os:vm_ipxe.
 const vmCmdline = "console=ttyS0 no_timer_check ember.debug=shell retain_initrd"
 
-// cameUp waits for the system, and checks its command line.
-func cameUp(t *testing.T, m *vmtest.Machine, cmdline string) {
+// TestUKI looks into the image that users get, and into that of the virtual machines, signed and not.
+func TestUKI(t *testing.T) {
+	t.Parallel()
+	users := readFile(t, vmtest.File(t, "UKI"))
+	got, err := uki.Read(users)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.Kernel, readFile(t, vmtest.File(t, "KERNEL"))) || !bytes.Equal(got.Initrd, readFile(t, vmtest.File(t, "INITRD"))) {
+		t.Error("kernel or initrd are not those that are published")
+	}
+	if got.Cmdline != "console=tty0 console=ttyS0 retain_initrd" || !strings.HasSuffix(got.Release, "-ember") || !bytes.Contains(got.OSRelease, []byte("ID=ember\n")) {
+		t.Errorf("it has the line %q, release %q, os-release %q", got.Cmdline, got.Release, got.OSRelease)
+	}
+	plain, err := uki.Program(readFile(t, vmtest.File(t, "VM_UKI")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if signed, err := uki.Program(readFile(t, vmtest.File(t, "VM_UKI_SIGNED"))); err != nil || signed != plain {
+		t.Errorf("signed it is measured as %x, else as %x: %v", signed, plain, err)
+	}
+}
+
+// hasBooted waits for the system, and checks its command line.
+func hasBooted(t *testing.T, m *vmtest.Machine, cmdline string) {
 	t.Helper()
 	await(m, stage.Ready)
 	if line := ask(t, m, "cat /proc/cmdline"); !strings.HasSuffix(" "+line, " "+cmdline) {
@@ -174,7 +199,7 @@ func TestBootPaths(t *testing.T) {
 			}
 			test.boot(t, &c)
 			m := vmtest.Start(t, c)
-			cameUp(t, m, vmCmdline)
+			hasBooted(t, m, vmCmdline)
 			switch {
 			case slices.Contains(test.ways, measurements.IPXE):
 				asPredicted(t, m, predictedWith(t, readFile(t, filepath.Join(ipxeFolder(t), ipxeName))), test.ways...)
@@ -199,7 +224,7 @@ func TestBootFallsThrough(t *testing.T) {
 		c.NICs = bootCard(script(t), vm.IPXE)
 		// As it is on a stick.
 		c.Disks = []vm.Disk{{NBD: serveISO(t, vmCmdline)}}
-		cameUp(t, vmtest.Start(t, c), vmCmdline)
+		hasBooted(t, vmtest.Start(t, c), vmCmdline)
 	})
 	t.Run("UEFI", func(t *testing.T) {
 		t.Parallel()
@@ -207,7 +232,7 @@ func TestBootFallsThrough(t *testing.T) {
 		c.UEFI = true
 		c.NICs = bootCard(script(t), vm.PXE)
 		c.Disks = []vm.Disk{ukiDisk(t, vmtest.File(t, "VM_UKI"))}
-		cameUp(t, vmtest.Start(t, c), vmCmdline)
+		hasBooted(t, vmtest.Start(t, c), vmCmdline)
 	})
 }
 
@@ -222,7 +247,7 @@ func TestSecureBoot(t *testing.T) {
 	}
 	t.Run("Accepted", func(t *testing.T) {
 		m := secure(t, readCertificate(t, "SECURE_BOOT_CERTIFICATE"))
-		cameUp(t, m, vmCmdline)
+		hasBooted(t, m, vmCmdline)
 		if on := ask(t, m, "tail -c 1 /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c | od -An -tu1"); on != "1" {
 			t.Errorf("the firmware says that Secure Boot is %q", on)
 		}

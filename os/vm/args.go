@@ -130,7 +130,7 @@ func (c Config) args() []string {
 
 func (c Config) diskArgs(i int, d Disk) []string {
 	readOnly, file, model := "off", insideDisk(i), "virtio-blk-pci"
-	if d.ReadOnly || d.Optical {
+	if d.ReadOnly || d.Optical || d.NBD != "" {
 		readOnly = "on"
 	}
 	if d.NBD != "" {

@@ -83,9 +83,9 @@ func (s *Steps) TPM() (bool, error) {
 	return err == nil, err
 }
 
-// Attest asks the server, again and again while there is no answer, until ctx ends. Each time that there is none is
-// told. The error then is that of the last time.
-func (s *Steps) Attest(ctx context.Context, tell func(error)) error {
+// Attest asks the server, again and again while there is no answer, until ctx ends. The error then is that of the
+// last time.
+func (s *Steps) Attest(ctx context.Context) error {
 	s.state.Phase = Trying
 	if s.program.params.URL == "" {
 		s.state.Tier, s.state.Why = protocol.None, cmdline.AttestURLParam+" is not given"
@@ -101,7 +101,6 @@ func (s *Steps) Attest(ctx context.Context, tell func(error)) error {
 			return err
 		}
 		s.note(err)
-		tell(err)
 		s.sleep(ctx, p.after(err))
 		if ctx.Err() != nil {
 			return err
@@ -109,15 +108,16 @@ func (s *Steps) Attest(ctx context.Context, tell func(error)) error {
 	}
 }
 
-// note keeps why there is no answer for people to look at.
+// note tells people why there is no answer.
 func (s *Steps) note(err error) {
 	s.state.Why = logline.Visible(err.Error())
+	s.said.tell(s.log, s.state.Why)
 	s.warn("others do not know of it", s.state.write(s.dir))
 }
 
 // Fetch gets the overlay, if the server has one for this machine, as Attest does. One that is older than least is
 // refused.
-func (s *Steps) Fetch(ctx context.Context, least Least, tell func(error)) error {
+func (s *Steps) Fetch(ctx context.Context, least Least) error {
 	s.program.least = least
 	if s.result == nil || s.result.Grant.Overlay == nil {
 		return nil
@@ -129,7 +129,6 @@ func (s *Steps) Fetch(ctx context.Context, least Least, tell func(error)) error 
 			return err
 		}
 		s.note(err)
-		tell(err)
 		s.sleep(ctx, p.after(err))
 		if ctx.Err() != nil {
 			return err

@@ -14,9 +14,8 @@ import (
 
 // work is what a machine can do.
 type work interface {
-	// begin does the work of a phase before Start, or of Commit. It ends soon after ctx does. tell is for why it is
-	// not done yet.
-	begin(ctx context.Context, p machine.Phase, kept bool, tell func(error)) error
+	// begin does the work of a phase before Start, or of Commit. It ends soon after ctx does.
+	begin(ctx context.Context, p machine.Phase, kept bool) error
 	// start has init start the workload.
 	start() error
 	// watch tells whether the node is healthy, and each change of that, until ctx ends.
@@ -202,7 +201,7 @@ func (d *driver) begin(a machine.Action) {
 	d.stopWork = cancel
 	phase := d.m.Phase
 	d.spawn(func() {
-		err := d.work.begin(ctx, phase, a.Kept, func(err error) { d.log.Warn(err.Error()) })
+		err := d.work.begin(ctx, phase, a.Kept)
 		e := event{Event: classify(err), worked: true}
 		if err != nil {
 			e.why = err.Error()

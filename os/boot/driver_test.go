@@ -20,14 +20,13 @@ type fake struct {
 	did     []string
 	ends    map[string]error         // of work, by the phase, and of leave, by the verb; nil for all others
 	takes   map[string]time.Duration // instead of a second
-	tells   error                    // during work
 	health  []string                 // "30s good", "5s bad": one after the other, once the workload has started
 	answers int                      // the probe that is answered
 	output  bytes.Buffer
 	cancel  context.CancelFunc
 }
 
-func (f *fake) begin(ctx context.Context, p machine.Phase, kept bool, tell func(error)) error {
+func (f *fake) begin(ctx context.Context, p machine.Phase, kept bool) error {
 	name := string(p)
 	if kept {
 		name += "-kept"
@@ -36,9 +35,6 @@ func (f *fake) begin(ctx context.Context, p machine.Phase, kept bool, tell func(
 	d, ok := f.takes[name]
 	if !ok {
 		d = time.Second
-	}
-	if f.tells != nil {
-		tell(f.tells)
 	}
 	select {
 	case <-time.After(d):

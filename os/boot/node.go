@@ -29,8 +29,8 @@ import (
 type steps interface {
 	State() attest.State
 	Network(ctx context.Context) error
-	Attest(ctx context.Context, tell func(error)) error
-	Fetch(ctx context.Context, least attest.Least, tell func(error)) error
+	Attest(ctx context.Context) error
+	Fetch(ctx context.Context, least attest.Least) error
 	Open(kept attest.Sealed, node string) error
 	Apply(ctx context.Context) error
 	Cap(ctx context.Context) error
@@ -62,16 +62,16 @@ type node struct {
 	again bool         // another process of this program was there before
 }
 
-func (n *node) begin(ctx context.Context, p machine.Phase, kept bool, tell func(error)) error {
+func (n *node) begin(ctx context.Context, p machine.Phase, kept bool) error {
 	switch {
 	case p == machine.Netboot:
 		return n.steps.Network(ctx)
 	case p == machine.Attest:
-		return n.steps.Attest(ctx, tell)
+		return n.steps.Attest(ctx)
 	case p == machine.Fetch && kept:
 		return n.openKept(ctx)
 	case p == machine.Fetch:
-		return n.steps.Fetch(ctx, n.least, tell)
+		return n.steps.Fetch(ctx, n.least)
 	case p == machine.Apply:
 		return n.steps.Apply(ctx)
 	}

@@ -69,6 +69,10 @@ func TestOverlays(t *testing.T) {
 	table := d.ok(t, "overlay", "list")
 	table = regexp.MustCompile(`20\d\d-\d\d-\d\dT[0-9:]+Z`).ReplaceAllString(table, "TTTT-TT-TTTTT:TT:TTZ")
 	golden(t, "overlay-list.golden", table)
+	// The next version is one that there never was.
+	if got, want := d.ok(t, "overlay", "rollback", "rack", "1", "--key", "keys/signing.key", "-y"), "published version 4 of overlay rack in the place of version 2\n"; got != want {
+		t.Errorf("it says %q, not %q", got, want)
+	}
 	d.audit(t,
 		"ann overlay-publish rack 1 <nil>", "ann overlay-reissue rack 3 <nil>", "ann overlay-downgrade rack 2 <nil>",
 	)

@@ -72,6 +72,7 @@ func TestOverlays(t *testing.T) {
 	table := d.ok(t, "overlay", "list")
 	table = regexp.MustCompile(`20\d\d-\d\d-\d\dT[0-9:]+Z`).ReplaceAllString(table, "TTTT-TT-TTTTT:TT:TTZ")
 	golden(t, "overlay-list.golden", table)
+	d.no(t, refused, "has been published", "overlay", "rollback", "rack", "1", "--key", "keys/signing.key", "-y", "--version", "1")
 	// The next version is one that there never was.
 	if got, want := d.ok(t, "overlay", "rollback", "rack", "1", "--key", "keys/signing.key", "-y"), "published version 4 of overlay rack in the place of version 2\n"; got != want {
 		t.Errorf("it says %q, not %q", got, want)
@@ -92,7 +93,7 @@ func TestOverlaysRefused(t *testing.T) {
 	d.no(t, notFound, `overlay "shelf"`, "overlay", "list", "shelf")
 	d.no(t, wrongCall, "one of --key and --downgrade", "overlay", "rollback", "rack", "5")
 	d.no(t, wrongCall, "one of --key and --downgrade", "overlay", "rollback", "rack", "5", "--downgrade", "--key", "keys/signing.key")
-	d.no(t, wrongCall, "--expires is for a new version", "overlay", "rollback", "rack", "5", "--downgrade", "--expires", "1d")
+	d.no(t, wrongCall, "are for a new version", "overlay", "rollback", "rack", "5", "--downgrade", "--expires", "1d")
 	d.no(t, wrongCall, "are not the name", "overlay", "rollback", "rack", "five", "--downgrade")
 	d.no(t, failed, "is other/signing.key the key", "overlay", "rollback", "rack", "5", "--key", "other/signing.key", "--yes")
 	d.no(t, refused, "with --yes it is done", "overlay", "rollback", "rack", "5", "--downgrade")

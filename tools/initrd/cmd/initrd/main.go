@@ -17,32 +17,56 @@ import (
 )
 
 const usage = `usage:
+  initrd pack --layout DIR [--arch amd64] --packages PACKAGE[,PACKAGE...] --out TAR
   initrd build --layout DIR [--arch amd64] --first PACKAGE[,PACKAGE...]=FILE --rest FILE
+               [--packages PACKAGE[,PACKAGE...] --squashfs FILE --packed FILE]
   initrd compress [--window BYTES] --out FILE ARCHIVE
   initrd join --out FILE ARCHIVE...
 
-build writes two cpio archives of the image in an OCI layout: what the named
-packages own, with /init and the manifest, and the rest. compress packs an
-archive with zstd for the kernel. join puts archives in a row, which is an
-initrd; the one with /init comes first.
+pack writes the large files of some packages of the image in an OCI layout, for
+sqfstar. build writes cpio archives of the image: what the packages after --first
+own, with /init and the manifest; the rest, with links to what was packed; and the
+squashfs that was made of that. compress packs an archive with zstd for the
+kernel. join puts archives in a row, which is an initrd, in the order above.
 `
 
 func main() {
-	os.Exit(cli.Run("initrd", usage, os.Args[1:], buildCommand(), compressCommand(), joinCommand()))
+	os.Exit(cli.Run("initrd", usage, os.Args[1:], packCommand(), buildCommand(), compressCommand(), joinCommand()))
+}
+
+func packCommand() cli.Command {
+	var dir, arch, packages, out string
+	return cli.Command{Name: "pack", Flags: func(f *flag.FlagSet) {
+		f.StringVar(&dir, "layout", "", "")
+		f.StringVar(&arch, "arch", "", "")
+		f.StringVar(&packages, "packages", "", "")
+		f.StringVar(&out, "out", "", "")
+	}, Run: func(_ context.Context, args []string) error {
+		if dir == "" || packages == "" || out == "" {
+			return cli.Misuse("--layout, --packages and --out are needed")
+		}
+		if err := cli.NoArguments(args); err != nil {
+			return err
+		}
+		return pack(dir, arch, packages, out)
+	}}
 }
 
 func buildCommand() cli.Command {
-	var dir, arch, first, rest string
+	var b builder
 	return cli.Command{Name: "build", Flags: func(f *flag.FlagSet) {
-		f.StringVar(&dir, "layout", "", "")
-		f.StringVar(&arch, "arch", "", "")
-		f.StringVar(&first, "first", "", "")
-		f.StringVar(&rest, "rest", "", "")
+		f.StringVar(&b.layout, "layout", "", "")
+		f.StringVar(&b.arch, "arch", "", "")
+		f.StringVar(&b.first, "first", "", "")
+		f.StringVar(&b.rest, "rest", "", "")
+		f.StringVar(&b.packages, "packages", "", "")
+		f.StringVar(&b.squashfs, "squashfs", "", "")
+		f.StringVar(&b.packed, "packed", "", "")
 	}, Run: func(_ context.Context, args []string) error {
 		if err := cli.NoArguments(args); err != nil {
 			return err
 		}
-		return build(dir, arch, first, rest)
+		return b.build()
 	}}
 }
 
@@ -62,23 +86,62 @@ func joinCommand() cli.Command {
 	}, Run: func(_ context.Context, archives []string) error { return join(out, archives) }}
 }
 
-func build(dir, arch, firstFlag, restPath string) error {
-	packages, firstPath, ok := strings.Cut(firstFlag, "=")
-	if dir == "" || !ok || restPath == "" {
-		return cli.Misuse("--layout, --first PACKAGE=FILE and --rest are needed")
-	}
+func pack(dir, arch, packages, out string) error {
 	t, err := initrd.Load(dir, arch)
 	if err != nil {
 		return err
 	}
-	first, rest, err := initrd.Split(t, strings.Split(packages, ","))
+	entries, err := initrd.Pack(t, strings.Split(packages, ","))
 	if err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
-	write := func(entries []tree.Entry) func(io.Writer) error {
-		return func(w io.Writer) error { return initrd.WriteArchive(w, entries) }
+	return create(out, func(w io.Writer) error { return initrd.WriteTar(w, entries) })
+}
+
+// builder is the flags of build.
+type builder struct{ layout, arch, first, rest, packages, squashfs, packed string }
+
+func (b builder) build() error {
+	packages, firstPath, ok := strings.Cut(b.first, "=")
+	if b.layout == "" || !ok || b.rest == "" {
+		return cli.Misuse("--layout, --first PACKAGE=FILE and --rest are needed")
 	}
-	return errors.Join(create(firstPath, write(first)), create(restPath, write(rest)))
+	if (b.packages == "") != (b.squashfs == "") || (b.packages == "") != (b.packed == "") {
+		return cli.Misuse("--packages, --squashfs and --packed go together")
+	}
+	t, err := initrd.Load(b.layout, b.arch)
+	if err != nil {
+		return err
+	}
+	if b.packages != "" {
+		if err := b.replace(t); err != nil {
+			return fmt.Errorf("%s: %w", b.layout, err)
+		}
+	}
+	a, err := initrd.Split(t, strings.Split(packages, ","))
+	if err != nil {
+		return fmt.Errorf("%s: %w", b.layout, err)
+	}
+	write := func(path string, entries []tree.Entry) error {
+		return create(path, func(w io.Writer) error { return initrd.WriteArchive(w, entries) })
+	}
+	err = errors.Join(write(firstPath, a.First), write(b.rest, a.Rest))
+	if b.packed != "" {
+		err = errors.Join(err, write(b.packed, a.Packed))
+	}
+	return err
+}
+
+// replace has links take the places of what was packed.
+func (b builder) replace(t *tree.Tree) error {
+	if _, err := initrd.Pack(t, strings.Split(b.packages, ",")); err != nil {
+		return err
+	}
+	squashfs, err := os.ReadFile(b.squashfs)
+	if err != nil {
+		return err
+	}
+	return initrd.AddPacked(t, squashfs)
 }
 
 func compress(out string, window int, archives []string) error {

@@ -30,6 +30,9 @@ type Policy struct {
 	PCRs map[int]Digests `yaml:"pcrs"`
 	// Events is what the log must say of a PCR.
 	Events map[int]Events `yaml:"events"`
+	// Measurements are builds, one of which the machine must have booted. A policy with them must be expanded, see
+	// [Expand]; as long as it is not, it is for no machine.
+	Measurements Measurements `yaml:"measurements"`
 	// Overlay is the name of the overlay that the machine gets, "" for none.
 	Overlay string `yaml:"overlay"`
 	// Version is the least that the overlay must have.
@@ -39,9 +42,9 @@ type Policy struct {
 // Events are conditions on the events of one PCR, by their SHA-256 digests. At least one is given.
 type Events struct {
 	// Require are digests each of which an event must have.
-	Require Digests `yaml:"require"`
+	Require Digests `yaml:"require" json:"require,omitempty"`
 	// Only are digests one of which every event must have.
-	Only Digests `yaml:"only"`
+	Only Digests `yaml:"only" json:"only,omitempty"`
 }
 
 // Digest is a SHA-256; in YAML 64 digits of hex.
@@ -155,6 +158,9 @@ func (p *Policy) check() error {
 			}
 		}
 	}
+	if err := p.Measurements.check(); err != nil {
+		return err
+	}
 	if p.Version > 0 && p.Overlay == "" {
 		return errors.New("version is that of an overlay, but there is no overlay")
 	}
@@ -208,6 +214,9 @@ func (p *Policy) judge(e *verify.Evidence) (Reason, bool) {
 	}
 	if len(p.Nodes) > 0 && !slices.Contains(p.Nodes, e.Node) {
 		return not(CodeNode, "the machine is not listed")
+	}
+	if p.Measurements.given() {
+		return not(CodePCR, "the measurements %q have not been read", p.Measurements.Files)
 	}
 	for _, pcr := range slices.Sorted(maps.Keys(p.PCRs)) {
 		value := e.PCRs[pcr]

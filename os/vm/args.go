@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -32,14 +33,19 @@ func insideSocket(i int, path string) string {
 	return fmt.Sprintf("/net/%d/%s", i, filepath.Base(path))
 }
 
+// insideServer is in a directory of its own too: a socket may be made again while the machine runs.
+func insideServer(i int, path string) string {
+	return fmt.Sprintf("/nbd/%d/%s", i, filepath.Base(path))
+}
+
 // nicName is what QEMU calls NICs[i].
 func nicName(i int) string { return fmt.Sprintf("nic%d", i) }
 
 // binds shows QEMU the files that args names.
 func (c Config) binds() []toolroot.Bind {
-	binds := []toolroot.Bind{
-		{Src: c.Dir, Dst: insideDir, Write: true},
-		{Src: c.Kernel, Dst: insideKernel},
+	binds := []toolroot.Bind{{Src: c.Dir, Dst: insideDir, Write: true}}
+	if c.Kernel != "" {
+		binds = append(binds, toolroot.Bind{Src: c.Kernel, Dst: insideKernel})
 	}
 	if c.Initrd != "" {
 		binds = append(binds, toolroot.Bind{Src: c.Initrd, Dst: insideInitrd})
@@ -48,7 +54,11 @@ func (c Config) binds() []toolroot.Bind {
 		binds = append(binds, toolroot.Bind{Src: filepath.Dir(n.Socket), Dst: filepath.Dir(insideSocket(i, n.Socket)), Write: true})
 	}
 	for i, d := range c.Disks {
-		binds = append(binds, toolroot.Bind{Src: d.Path, Dst: insideDisk(i), Write: !d.ReadOnly})
+		if d.NBD != "" {
+			binds = append(binds, toolroot.Bind{Src: filepath.Dir(d.NBD), Dst: filepath.Dir(insideServer(i, d.NBD)), Write: true})
+		} else {
+			binds = append(binds, toolroot.Bind{Src: d.Path, Dst: insideDisk(i), Write: !d.ReadOnly})
+		}
 	}
 	return binds
 }
@@ -82,12 +92,18 @@ func (c Config) args() []string {
 	if c.UEFI {
 		a = append(a,
 			"-drive", "if=pflash,unit=0,format=raw,readonly=on,file="+firmwareCode,
-			"-drive", "if=pflash,unit=1,format=raw,file="+filepath.Join(insideDir, firmwareVars),
-			// The kernel is given: the firmware need not look for a network boot server.
-			"-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n",
-			"-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n")
+			"-drive", "if=pflash,unit=1,format=raw,file="+filepath.Join(insideDir, firmwareVars))
+		// The firmware would wait for minutes for servers that are not there.
+		if !slices.ContainsFunc(c.NICs, func(n NIC) bool { return n.Boot == PXE }) {
+			a = append(a, "-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n")
+		}
+		a = append(a, "-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n")
 	}
-	a = append(a, "-kernel", insideKernel, "-append", strings.TrimSpace(consoleParams+" "+c.Append))
+	if c.Kernel != "" {
+		a = append(a, "-kernel", insideKernel, "-append", strings.TrimSpace(consoleParams+" "+c.Append))
+	} else {
+		a = append(a, "-machine", "graphics=off") // what BIOS programs write is on the console then
+	}
 	if c.Initrd != "" {
 		a = append(a, "-initrd", insideInitrd)
 	}
@@ -101,13 +117,7 @@ func (c Config) args() []string {
 	}
 	a = append(a, c.nicArgs()...)
 	for i, d := range c.Disks {
-		readOnly := "off"
-		if d.ReadOnly {
-			readOnly = "on"
-		}
-		a = append(a,
-			"-drive", fmt.Sprintf("if=none,id=disk%d,format=raw,readonly=%s,file=%s", i, readOnly, insideDisk(i)),
-			"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d", i))
+		a = append(a, c.diskArgs(i, d)...)
 	}
 	if !c.RTC.IsZero() {
 		a = append(a, "-rtc", "base="+c.RTC.UTC().Format("2006-01-02T15:04:05")+",clock=vm")
@@ -118,17 +128,48 @@ func (c Config) args() []string {
 	return append(a, c.Args...)
 }
 
+func (c Config) diskArgs(i int, d Disk) []string {
+	readOnly, file, model := "off", insideDisk(i), "virtio-blk-pci"
+	if d.ReadOnly || d.Optical {
+		readOnly = "on"
+	}
+	if d.NBD != "" {
+		file = "nbd+unix:///?socket=" + insideServer(i, d.NBD)
+	}
+	if d.Optical {
+		model = "ide-cd"
+	}
+	return []string{
+		"-drive", fmt.Sprintf("if=none,id=disk%d,format=raw,readonly=%s,file=%s", i, readOnly, file),
+		"-device", fmt.Sprintf("%s,drive=disk%d%s", model, i, c.bootIndex(len(c.NICs)+i)),
+	}
+}
+
+// bootIndex is a device's place in the order in which the firmware tries them: cards, then disks.
+func (c Config) bootIndex(i int) string {
+	if c.Kernel != "" {
+		return ""
+	}
+	return fmt.Sprintf(",bootindex=%d", i)
+}
+
 func (c Config) nicArgs() []string {
 	var a []string
 	usb := false
 	for i, n := range c.NICs {
 		model := cmp.Or(n.Model, "virtio-net-pci")
 		device := fmt.Sprintf("%s,netdev=%s,mac=%s", model, nicName(i), n.MAC)
-		if !strings.HasPrefix(model, "usb-") {
+		switch {
+		case strings.HasPrefix(model, "usb-"):
+			if !usb {
+				usb = true
+				a = append(a, "-device", "qemu-xhci")
+			}
+		case n.Boot != IPXE:
 			device += ",romfile="
-		} else if !usb {
-			usb = true
-			a = append(a, "-device", "qemu-xhci")
+		}
+		if n.Boot != NoNetboot {
+			device += c.bootIndex(i)
 		}
 		socket := insideSocket(i, n.Socket)
 		a = append(a,

@@ -3,6 +3,7 @@ package vm
 import (
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,6 @@ const (
 )
 
 func TestArgs(t *testing.T) {
-	dirAndKernel := []toolroot.Bind{{Src: "/d", Dst: "/vm", Write: true}, {Src: "/k", Dst: "/in/kernel"}}
 	for _, test := range []struct {
 		name  string
 		set   func(*Config)
@@ -53,6 +53,22 @@ func TestArgs(t *testing.T) {
 			" -netdev dgram,id=nic0,local.type=unix,local.path=/net/0/p0.vm,remote.type=unix,remote.path=/net/0/p0 -device virtio-net-pci,netdev=nic0,mac=52:54:00:00:00:01,romfile=" +
 			" -device qemu-xhci -netdev dgram,id=nic1,local.type=unix,local.path=/net/1/p1.vm,remote.type=unix,remote.path=/net/1/p1 -device usb-net,netdev=nic1,mac=52:54:00:00:00:02",
 			[]toolroot.Bind{{Src: "/l", Dst: "/net/0", Write: true}, {Src: "/l", Dst: "/net/1", Write: true}}},
+		{"firmware's boot", func(c *Config) {
+			c.Kernel, c.UEFI = "", true
+			c.NICs = []NIC{{Socket: "/l/p0", MAC: "52:54:00:00:00:01", Boot: PXE}, {Socket: "/l/p1", MAC: "52:54:00:00:00:02"}}
+			c.Disks = []Disk{{NBD: "/n/s", Optical: true}}
+		}, baseArgs + "-drive if=pflash,unit=0,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd " +
+			"-drive if=pflash,unit=1,format=raw,file=/vm/ovmf-vars.fd -fw_cfg name=opt/org.tianocore/IPv6PXESupport,string=n -machine graphics=off" +
+			" -netdev dgram,id=nic0,local.type=unix,local.path=/net/0/p0.vm,remote.type=unix,remote.path=/net/0/p0 -device virtio-net-pci,netdev=nic0,mac=52:54:00:00:00:01,romfile=,bootindex=0" +
+			" -netdev dgram,id=nic1,local.type=unix,local.path=/net/1/p1.vm,remote.type=unix,remote.path=/net/1/p1 -device virtio-net-pci,netdev=nic1,mac=52:54:00:00:00:02,romfile=" +
+			" -drive if=none,id=disk0,format=raw,readonly=on,file=nbd+unix:///?socket=/nbd/0/s -device ide-cd,drive=disk0,bootindex=2",
+			[]toolroot.Bind{{Src: "/l", Dst: "/net/0", Write: true}, {Src: "/l", Dst: "/net/1", Write: true}, {Src: "/n", Dst: "/nbd/0", Write: true}}},
+		{"iPXE", func(c *Config) {
+			c.Kernel = ""
+			c.NICs = []NIC{{Socket: "/l/p0", MAC: "52:54:00:00:00:01", Boot: IPXE}}
+		}, baseArgs + "-machine graphics=off" +
+			" -netdev dgram,id=nic0,local.type=unix,local.path=/net/0/p0.vm,remote.type=unix,remote.path=/net/0/p0 -device virtio-net-pci,netdev=nic0,mac=52:54:00:00:00:01,bootindex=0",
+			[]toolroot.Bind{{Src: "/l", Dst: "/net/0", Write: true}}},
 		{"clock", func(c *Config) { c.RTC = time.Date(2099, 12, 31, 23, 0, 0, 0, time.FixedZone("", -3600)) },
 			baseArgs + kernelArgs + " -rtc base=2100-01-01T00:00:00,clock=vm", nil},
 		{"watchdog", func(c *Config) { c.Watchdog = true }, baseArgs + kernelArgs + " -device i6300esb -action watchdog=reset", nil},
@@ -64,12 +80,17 @@ func TestArgs(t *testing.T) {
 			if got := strings.Join(c.args(), " "); got != test.want {
 				t.Errorf("got  %s\nwant %s", got, test.want)
 			}
-			if got, want := c.binds(), append(dirAndKernel, test.binds...); !reflect.DeepEqual(got, want) {
+			dir, kernel := toolroot.Bind{Src: "/d", Dst: "/vm", Write: true}, toolroot.Bind{Src: "/k", Dst: "/in/kernel"}
+			want := append([]toolroot.Bind{dir, kernel}, test.binds...)
+			if c.Kernel == "" {
+				want = slices.Delete(want, 1, 2)
+			}
+			if got := c.binds(); !reflect.DeepEqual(got, want) {
 				t.Errorf("binds %v, want %v", got, want)
 			}
 		})
 	}
-	c := Config{Append: "a  'b c'"}
+	c := Config{Kernel: "/k", Append: "a  'b c'"}
 	if args := c.args(); args[len(args)-1] != "console=ttyS0 no_timer_check a  'b c'" {
 		t.Errorf("the command line is not one argument: %q", args)
 	}

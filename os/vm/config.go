@@ -2,6 +2,7 @@ package vm
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/ember-os/ember/os/vm/ovmf"
 	"github.com/ember-os/ember/os/vm/swtpm"
 	"github.com/ember-os/ember/tools/toolroot"
 )
@@ -37,8 +39,21 @@ const (
 // Disk is a raw image, attached as a virtio block device.
 type Disk struct {
 	Path     string
+	NBD      string // the Unix socket of a server that has the image, in place of Path; see package nbd
 	ReadOnly bool
+	Optical  bool // an optical medium in a SATA drive
 }
+
+// Netboot is how firmware boots from a network card.
+type Netboot string
+
+// The ways to boot: one of BIOS, two of UEFI.
+const (
+	NoNetboot Netboot = ""
+	IPXE      Netboot = "ipxe" // BIOS: iPXE is the card's ROM
+	PXE       Netboot = "pxe"
+	HTTPBoot  Netboot = "http"
+)
 
 // NIC is a network card whose cable is a pair of Unix datagram sockets, one
 // frame in each datagram; package lab is the other end of it.
@@ -46,6 +61,7 @@ type NIC struct {
 	Socket string // the other end's; QEMU's is made beside it, see [GuestSocket]
 	MAC    string // such as 52:54:00:00:00:01
 	Model  string // QEMU's name of the device, virtio-net-pci if empty; usb-net is one such as a BMC has
+	Boot   Netboot
 }
 
 // GuestSocket is where QEMU receives what is sent to a NIC with this Socket.
@@ -55,22 +71,24 @@ func GuestSocket(socket string) string { return socket + ".vm" }
 type Config struct {
 	Root      toolroot.Root // the tool root with QEMU, swtpm and OVMF
 	Dir       string        // an existing directory for sockets, TPM and firmware variables
-	Kernel    string        // bzImage
+	Kernel    string        // bzImage; without one the firmware looks for what to boot: on NICs, then Disks
 	Initrd    string        // may be empty
 	Append    string        // kernel command line, after consoleParams
 	MemoryMiB int           // 1024 if 0
 	CPUs      int           // 2 if 0
 	UEFI      bool          // boot under OVMF instead of SeaBIOS
-	TPM       TPM
-	CA        swtpm.CA // signs the EK certificates; one in Dir/ca is used if it is the zero CA
-	Net       Net
-	NICs      []NIC // after the one of Net, in the order in which Linux numbers PCI cards
-	Disks     []Disk
-	RTC       time.Time // of the battery-backed clock at the start, the host's time if zero
-	Watchdog  bool      // an Intel 6300ESB, which resets the machine
-	Overlay   []File    // files that are added to the initrd
-	KVM       bool      // see ProbeKVM
-	Args      []string  // more arguments for QEMU
+	// SecureBoot, with UEFI, is what new firmware variables trust: nothing else is started then.
+	SecureBoot *x509.Certificate
+	TPM        TPM
+	CA         swtpm.CA // signs the EK certificates; one in Dir/ca is used if it is the zero CA
+	Net        Net
+	NICs       []NIC // after the one of Net, in the order in which Linux numbers PCI cards
+	Disks      []Disk
+	RTC        time.Time // of the battery-backed clock at the start, the host's time if zero
+	Watchdog   bool      // an Intel 6300ESB, which resets the machine
+	Overlay    []File    // files that are added to the initrd
+	KVM        bool      // see ProbeKVM
+	Args       []string  // more arguments for QEMU
 
 	// Stdin, if set, is the console's input, in raw mode if it is a terminal,
 	// with QEMU's own keys: Ctrl-A X ends QEMU, Ctrl-A H lists them. Otherwise
@@ -112,6 +130,15 @@ func (c Config) makeFirmwareVars() error {
 	blank, err := os.ReadFile(filepath.Join(root, blankVars))
 	if err != nil {
 		return fmt.Errorf("finding the UEFI firmware: %w", err)
+	}
+	if c.SecureBoot != nil {
+		variables, err := ovmf.Read(blank)
+		if err != nil {
+			return err
+		}
+		if blank, err = ovmf.Write(blank, ovmf.Enrol(variables, c.SecureBoot)); err != nil {
+			return err
+		}
 	}
 	return os.WriteFile(path, blank, 0o644)
 }

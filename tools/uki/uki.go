@@ -82,6 +82,8 @@ func checkCmdline(line string) error {
 	switch {
 	case strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r > '~' }):
 		return fmt.Errorf("the command line %q is not one line of printable ASCII", line)
+	case strings.TrimSpace(line) != line:
+		return fmt.Errorf("the command line %q begins or ends with a space", line)
 	case len(line) > maxCmdline:
 		return fmt.Errorf("the command line has %d bytes; the kernel takes %d", len(line), maxCmdline)
 	}

@@ -53,6 +53,7 @@ func TestBuildRefuses(t *testing.T) {
 		"no line":        {stub(), func(c *Content) { c.Cmdline = "" }, "section .cmdline would be empty"},
 		"two lines":      {stub(), func(c *Content) { c.Cmdline = "quiet\n" }, "not one line"},
 		"not ASCII":      {stub(), func(c *Content) { c.Cmdline = "é" }, "not one line"},
+		"a space":        {stub(), func(c *Content) { c.Cmdline = "quiet " }, "ends with a space"},
 		"a long line":    {stub(), func(c *Content) { c.Cmdline = strings.Repeat("a", 4096) }, "has 4096 bytes"},
 		"no names":       {stub(), func(c *Content) { c.OSRelease = []byte("hello") }, "has no ID"},
 		"no release":     {stub(), func(c *Content) { c.Release = "6.12 #1" }, "not the release"},

@@ -19,6 +19,7 @@ type config struct {
 	TLS       keyPair         `yaml:"tls"`
 	Enrolment enrolment       `yaml:"enrolment"`
 	Overlays  overlays        `yaml:"overlays"`
+	Operators operators       `yaml:"operators"`
 	Policies  []policy.Policy `yaml:"policies"`
 }
 
@@ -57,6 +58,13 @@ type overlays struct {
 	Identity string   `yaml:"identity"`
 	Keys     []string `yaml:"keys"`
 	Private  bool     `yaml:"private"`
+	Keep     int      `yaml:"keep"`
+	MaxSize  int64    `yaml:"maxSize"`
+}
+
+type operators struct {
+	Listen string `yaml:"listen"`
+	Folder string `yaml:"folder"`
 }
 
 type limits struct {
@@ -88,7 +96,7 @@ func defaults() config {
 			Connections:           server.DefaultConnections.All,
 			ConnectionsPerAddress: server.DefaultConnections.PerAddress,
 		},
-	}}
+	}, Overlays: overlays{Keep: 5, MaxSize: 1 << 30}}
 }
 
 // readConfig reads the file. Flags that are not empty come before it.
@@ -111,9 +119,14 @@ func parseConfig(b []byte, folder string, flags flags) (*config, error) {
 	}
 	for _, p := range []*string{
 		&c.Data, &c.Admin, &c.TLS.Certificate, &c.TLS.Key, &c.Authority.Certificate, &c.Authority.Key,
-		&c.Enrolment.Vendors, &c.Enrolment.Machines, &c.Overlays.Folder, &c.Overlays.Identity,
+		&c.Enrolment.Vendors, &c.Enrolment.Machines, &c.Overlays.Folder, &c.Overlays.Identity, &c.Operators.Folder,
 	} {
 		*p = under(folder, *p)
+	}
+	for _, p := range c.Policies {
+		for i, file := range p.Measurements.Files {
+			p.Measurements.Files[i] = under(folder, file)
+		}
 	}
 	if c.Audit != onStdout {
 		c.Audit = under(folder, c.Audit)
@@ -160,6 +173,12 @@ func (c *config) check() error {
 		return errors.New("overlays.identity is missing: without it no overlay can be opened for a machine")
 	case c.Overlays.Private && c.TLS == (keyPair{}):
 		return errors.New("overlays.private needs tls: machines show a certificate")
+	case c.Overlays.Keep < 0 || c.Overlays.MaxSize < 0:
+		return errors.New("overlays.keep and overlays.maxSize are numbers from 0 on")
+	case (c.Operators.Listen == "") != (c.Operators.Folder == ""):
+		return errors.New("operators needs both listen and folder")
+	case c.Operators.Listen != "" && c.TLS == (keyPair{}):
+		return errors.New("operators needs tls: they see by its certificate that this is their server")
 	}
 	set, err := policy.New(c.Policies)
 	if err != nil {
@@ -178,7 +197,7 @@ func (c *config) check() error {
 
 // sameFixed tells whether a running server can go on with another configuration.
 func (c *config) sameFixed(other *config) bool {
-	return reflect.DeepEqual(c.fixed, other.fixed) && (c.TLS == keyPair{}) == (other.TLS == keyPair{})
+	return reflect.DeepEqual(c.fixed, other.fixed) && c.Operators.Listen == other.Operators.Listen && (c.TLS == keyPair{}) == (other.TLS == keyPair{})
 }
 
 // files are all that settings are read from.
@@ -186,10 +205,14 @@ func (c *config) files() []string {
 	var all []string
 	for _, p := range []string{
 		c.TLS.Certificate, c.TLS.Key, c.Enrolment.Vendors, c.Enrolment.Machines, c.Overlays.Folder, c.Overlays.Identity,
+		c.Operators.Folder,
 	} {
 		if p != "" {
 			all = append(all, p)
 		}
+	}
+	for _, p := range c.Policies {
+		all = append(all, p.Measurements.Files...)
 	}
 	return all
 }

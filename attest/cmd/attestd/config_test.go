@@ -91,6 +91,9 @@ func TestConfigErrors(t *testing.T) {
 		{tls + "overlays: {folder: o}", "overlays.identity is missing"},
 		{tls + "overlays: {keys: [abc]}", "overlays.keys"},
 		{"binding: challenge\noverlays: {private: true}", "overlays.private needs tls"},
+		{tls + "overlays: {keep: -1}", "numbers from 0 on"},
+		{tls + "operators: {listen: \":1\"}", "operators needs both"},
+		{"binding: challenge\noperators: {listen: \":1\", folder: o}", "operators needs tls"},
 		{tls + "policies: [{name: p}]", `policies: policy "p": tiers is missing`},
 		{tls + "policies: [{name: p, tiers: [none], overlay: o}]", "overlays.folder is missing"},
 	} {

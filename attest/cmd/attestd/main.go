@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ember-os/ember/attest/admin"
+	"github.com/ember-os/ember/attest/roster"
 	"github.com/ember-os/ember/attest/store"
 	"github.com/ember-os/ember/os/cli"
 )
@@ -192,7 +193,7 @@ func named(args []string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading machines: %w", err)
 	}
-	machines, err := parseMachines(b)
+	machines, err := roster.Parse(b)
 	if err != nil {
 		return nil, fmt.Errorf("reading machines of %s: %w", args[0], err)
 	}

@@ -32,6 +32,7 @@ import (
 type running struct {
 	dir     string
 	address string
+	remote  string // of operators
 	status  string // the URL of the status page, if there is one
 	hangup  chan os.Signal
 	stop    context.CancelFunc
@@ -68,6 +69,7 @@ func (i *issuer) writePair(t *testing.T, dir string) {
 }
 
 const minimal = `
+listen: 127.0.0.1:0
 data: data
 admin: a.sock
 audit: audit.log
@@ -89,34 +91,32 @@ func prepare(t *testing.T, text string) (dir string, certificate *issuer) {
 	return dir, certificate
 }
 
-func begin(t *testing.T, text string) (*running, *issuer) {
+func begin(t *testing.T, text string, more ...func(*testing.T)) (*running, *issuer) {
 	t.Helper()
 	dir, certificate := prepare(t, text)
+	for _, f := range more {
+		f(t)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	r := &running{dir: dir, hangup: make(chan os.Signal, 1), stop: cancel, done: make(chan error, 1), log: new(output)}
 	p, err := start(ctx, "attestd.yaml", flags{}, slog.New(slog.NewTextHandler(r.log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	public, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := listen(p.config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	private, err := listenUnix(p.config.Admin)
-	if err != nil {
-		t.Fatal(err)
+	r.address, r.admin = l.machines.Addr().String(), admin.Unix("a.sock")
+	if l.remote != nil {
+		r.remote = l.remote.Addr().String()
 	}
-	var status net.Listener
-	if p.config.Status.Listen != "" {
-		if status, err = net.Listen("tcp", p.config.Status.Listen); err != nil {
-			t.Fatal(err)
-		}
-		r.status = "http://" + status.Addr().String()
+	if l.status != nil {
+		r.status = "http://" + l.status.Addr().String()
 	}
-	r.address, r.admin = public.Addr().String(), admin.Unix("a.sock")
 	go func() {
 		defer p.close()
-		r.done <- p.run(ctx, public, private, status, r.hangup)
+		r.done <- p.run(ctx, l, r.hangup)
 	}()
 	t.Cleanup(func() {
 		cancel()

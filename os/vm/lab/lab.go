@@ -50,6 +50,8 @@ type Config struct {
 	// DNSMasq is lines of dnsmasq.conf(5) for all LANs, such as
 	// "address=/registry.test/10.0.1.1".
 	DNSMasq string
+	// Files is a folder whose files dnsmasq serves by TFTP, none if it is empty.
+	Files string
 }
 
 // LAN is a network. The lab's end of it is an interface with its name.
@@ -81,10 +83,11 @@ const (
 	Rsyslogd Server = "rsyslogd"
 )
 
-// Where the files of a lab are, inside and in Lab.dir.
+// Where the files of a lab are: the first three inside, the others in Lab.dir.
 const (
 	insideExe = "/lab/exe"
 	insideDir = "/lab/dir"
+	filesDir  = "/lab/files"
 	cablesDir = "cables"
 	logsDir   = "logs"
 	certsDir  = "certs"
@@ -140,14 +143,15 @@ func (l *Lab) start() error {
 		return err
 	}
 	// The test's context ends before its machines do, which may still have something to say.
-	l.cmd, err = l.config.Root.Command(context.WithoutCancel(l.t.Context()), toolroot.Options{
-		Binds: []toolroot.Bind{
-			{Src: exe, Dst: insideExe},
-			{Src: l.dir, Dst: insideDir, Write: true},
-			{Src: l.logs, Dst: filepath.Join(insideDir, logsDir), Write: true},
-		},
-		NoNet: true,
-	}, insideExe)
+	binds := []toolroot.Bind{
+		{Src: exe, Dst: insideExe},
+		{Src: l.dir, Dst: insideDir, Write: true},
+		{Src: l.logs, Dst: filepath.Join(insideDir, logsDir), Write: true},
+	}
+	if l.config.Files != "" {
+		binds = append(binds, toolroot.Bind{Src: l.config.Files, Dst: filesDir})
+	}
+	l.cmd, err = l.config.Root.Command(context.WithoutCancel(l.t.Context()), toolroot.Options{Binds: binds, NoNet: true}, insideExe)
 	if err != nil {
 		return err
 	}

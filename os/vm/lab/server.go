@@ -169,6 +169,9 @@ except-interface=lo
 		b.WriteString(n.DHCP + "\n")
 	}
 	b.WriteString(c.DNSMasq + "\n")
+	if c.Files != "" {
+		b.WriteString("enable-tftp\ntftp-root=" + filesDir + "\n")
+	}
 	return b.String()
 }
 

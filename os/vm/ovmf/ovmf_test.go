@@ -5,14 +5,9 @@ import (
 	"crypto/x509"
 	"encoding/binary"
 	"encoding/hex"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
-
-	"github.com/ember-os/ember/os/vm/vmtest"
-	"github.com/ember-os/ember/tools/toolroot"
 )
 
 // blank is a flash image with a store of 256 bytes behind its header.
@@ -136,44 +131,6 @@ func TestEnrol(t *testing.T) {
 	}
 	if len(before) != 4 || before[2].Name != "PK" {
 		t.Errorf("the list given was changed: %+v", before)
-	}
-}
-
-// Debian's image with keys in it is read, and its keys are where ours would be.
-func TestDebian(t *testing.T) {
-	root, err := toolroot.Root{Marker: vmtest.File(t, "TEST_ROOT")}.Dir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	image, err := os.ReadFile(filepath.Join(root, "usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	variables, err := Read(image)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ours := map[string]Variable{}
-	for _, v := range Enrol(nil, &x509.Certificate{}) {
-		ours[v.Name] = v
-	}
-	for _, v := range variables {
-		if o, ok := ours[v.Name]; ok {
-			if v.Vendor != o.Vendor || v.Attributes != o.Attributes || !bytes.HasPrefix(v.Data, x509GUID[:]) {
-				t.Errorf("Debian has %s of vendor %x with attributes %#x and %d bytes", v.Name, v.Vendor, v.Attributes, len(v.Data))
-			}
-			delete(ours, v.Name)
-		}
-	}
-	if len(ours) > 0 {
-		t.Errorf("Debian has no %v", ours)
-	}
-	again, err := Write(image, variables)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := Read(again); err != nil || !reflect.DeepEqual(got, variables) {
-		t.Errorf("written again it has %d variables, not %d: %v", len(got), len(variables), err)
 	}
 }
 

@@ -1,0 +1,236 @@
+package os_test
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ember-os/ember/os/stage"
+	"github.com/ember-os/ember/os/vm"
+	"github.com/ember-os/ember/os/vm/disk"
+	"github.com/ember-os/ember/os/vm/lab"
+	"github.com/ember-os/ember/os/vm/vmtest"
+	"github.com/ember-os/ember/tools/toolroot"
+)
+
+// The names under which the boot server has what machines boot.
+const (
+	bootServer = "10.0.1.1"
+	ukiName    = "uki.efi"
+	scriptName = "boot.ipxe"
+)
+
+// firmware is a machine whose firmware finds out what to boot.
+func firmware(t testing.TB) vm.Config {
+	c := config(t)
+	c.Kernel, c.Initrd = "", ""
+	c.MemoryMiB = 768 // the firmware keeps what it loads, and its file system
+	return c
+}
+
+// bootLab is a network whose DHCP server says what to boot, and in which folders are served by TFTP, and by HTTP at
+// bootServer, if they are given.
+func bootLab(t testing.TB, dhcp, tftp, overHTTP string) *lab.Lab {
+	t.Helper()
+	n := lan("boot", "1")
+	n.DHCP += "\n" + dhcp
+	l := lab.Start(t, lab.Config{
+		Root:    toolroot.Root{Marker: vmtest.File(t, "TEST_ROOT")},
+		LANs:    []lab.LAN{n},
+		Servers: []lab.Server{lab.DNSMasq},
+		Files:   tftp,
+	})
+	if overHTTP != "" {
+		server := &http.Server{Handler: http.FileServer(http.Dir(overHTTP))}
+		go server.Serve(l.Listen("tcp", bootServer+":80"))
+		t.Cleanup(func() { server.Close() })
+	}
+	return l
+}
+
+// ipxeLab serves a folder to iPXE, and iPXE to UEFI machines. It is in the ROM of others.
+func ipxeLab(t testing.TB, folder string) *lab.Lab {
+	t.Helper()
+	root, err := toolroot.Root{Marker: vmtest.File(t, "TEST_ROOT")}.Dir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bootLab(t, ipxeDHCP, filepath.Join(root, "usr/lib/ipxe"), folder)
+}
+
+// ukiFolder is a folder with a unified kernel image in it.
+func ukiFolder(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	copyFile(t, vmtest.File(t, "VM_UKI"), filepath.Join(dir, ukiName))
+	return dir
+}
+
+func copyFile(t testing.TB, from, to string) {
+	t.Helper()
+	in, err := os.Open(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	out, err := os.Create(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ukiDisk is a disk with a unified kernel image where firmware looks without being told.
+func ukiDisk(t testing.TB, uki string) vm.Disk {
+	t.Helper()
+	image := filepath.Join(t.TempDir(), "disk")
+	root := toolroot.Root{Marker: vmtest.File(t, "TEST_ROOT")}
+	if err := disk.Make(t.Context(), root, image, map[string]string{"EFI/BOOT/BOOTX64.EFI": uki}, 0); err != nil {
+		t.Fatal(err)
+	}
+	return vm.Disk{Path: image}
+}
+
+// ipxeDHCP gives iPXE its script, which others get iPXE for.
+const ipxeDHCP = "dhcp-match=set:ipxe,175\n" +
+	"dhcp-boot=tag:ipxe,http://" + bootServer + "/" + scriptName + "\n" +
+	"dhcp-boot=tag:!ipxe,snponly.efi"
+
+const pxeDHCP = "dhcp-boot=" + ukiName
+
+// httpDHCP answers those who ask as UEFI HTTP boot does, as it wants to be answered.
+const httpDHCP = "dhcp-vendorclass=set:http,HTTPClient\n" +
+	"dhcp-option-force=tag:http,60,HTTPClient\n" +
+	"dhcp-boot=tag:http,http://" + bootServer + "/" + ukiName
+
+func bootCard(l *lab.Lab, way vm.Netboot) []vm.NIC {
+	card := l.Port("boot")
+	card.Boot = way
+	return []vm.NIC{card}
+}
+
+// vmCmdline is that of //os:vm_uki and //os:vm_ipxe.
+const vmCmdline = "console=ttyS0 no_timer_check ember.debug=shell retain_initrd"
+
+// booted waits for the system, and checks its command line.
+func booted(t *testing.T, m *vmtest.Machine, cmdline string) {
+	t.Helper()
+	await(m, stage.Ready)
+	if line := ask(t, m, "cat /proc/cmdline"); !strings.HasSuffix(" "+line, " "+cmdline) {
+		t.Errorf("the command line is %q, not %q", line, cmdline)
+	}
+}
+
+// TestBootPaths has firmware of both kinds find the system by itself, in each way.
+func TestBootPaths(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		uefi bool
+		boot func(t *testing.T, c *vm.Config)
+	}{
+		{"IPXEOnBIOS", false, func(t *testing.T, c *vm.Config) {
+			c.NICs = bootCard(ipxeLab(t, filepath.Dir(vmtest.File(t, "VM_IPXE"))), vm.IPXE)
+		}},
+		{"IPXEOnUEFI", true, func(t *testing.T, c *vm.Config) {
+			c.NICs = bootCard(ipxeLab(t, filepath.Dir(vmtest.File(t, "VM_IPXE"))), vm.PXE)
+		}},
+		{"PXE", true, func(t *testing.T, c *vm.Config) {
+			c.NICs = bootCard(bootLab(t, pxeDHCP, ukiFolder(t), ""), vm.PXE)
+		}},
+		{"HTTPBoot", true, func(t *testing.T, c *vm.Config) {
+			c.NICs = bootCard(bootLab(t, httpDHCP, "", ukiFolder(t)), vm.HTTPBoot)
+		}},
+		{"Disk", true, func(t *testing.T, c *vm.Config) {
+			c.Disks = []vm.Disk{ukiDisk(t, vmtest.File(t, "VM_UKI"))}
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			c := firmware(t)
+			c.UEFI = test.uefi
+			test.boot(t, &c)
+			booted(t, vmtest.Start(t, c), vmCmdline)
+		})
+	}
+}
+
+// TestBootFallsThrough has a boot server with the script and nothing else: iPXE gives up, and firmware goes on to
+// the disk.
+func TestBootFallsThrough(t *testing.T) {
+	script := func(t *testing.T) *lab.Lab {
+		dir := t.TempDir()
+		copyFile(t, vmtest.File(t, "VM_IPXE"), filepath.Join(dir, scriptName))
+		return ipxeLab(t, dir)
+	}
+	t.Run("BIOS", func(t *testing.T) {
+		t.Parallel()
+		c := firmware(t)
+		c.NICs = bootCard(script(t), vm.IPXE)
+		// As it is on a stick.
+		c.Disks = []vm.Disk{{NBD: serveISO(t, vmCmdline)}}
+		booted(t, vmtest.Start(t, c), vmCmdline)
+	})
+	t.Run("UEFI", func(t *testing.T) {
+		t.Parallel()
+		c := firmware(t)
+		c.UEFI = true
+		c.NICs = bootCard(script(t), vm.PXE)
+		c.Disks = []vm.Disk{ukiDisk(t, vmtest.File(t, "VM_UKI"))}
+		booted(t, vmtest.Start(t, c), vmCmdline)
+	})
+}
+
+// TestSecureBoot has firmware that enforces Secure Boot: with the key that signed the image, and with another.
+func TestSecureBoot(t *testing.T) {
+	secure := func(t *testing.T, certificate *x509.Certificate) *vmtest.Machine {
+		t.Parallel()
+		c := firmware(t)
+		c.UEFI, c.SecureBoot = true, certificate
+		c.Disks = []vm.Disk{ukiDisk(t, vmtest.File(t, "VM_UKI_SIGNED"))}
+		return vmtest.Start(t, c)
+	}
+	t.Run("Accepted", func(t *testing.T) {
+		m := secure(t, readCertificate(t, "SECURE_BOOT_CERTIFICATE"))
+		booted(t, m, vmCmdline)
+		if on := ask(t, m, "tail -c 1 /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c | od -An -tu1"); on != "1" {
+			t.Errorf("the firmware says that Secure Boot is %q", on)
+		}
+	})
+	t.Run("Refused", func(t *testing.T) {
+		m := secure(t, readCertificate(t, "OTHER_CERTIFICATE"))
+		said := m.Line(func(line string) bool {
+			_, ours := stage.Parse(line)
+			return ours || strings.Contains(line, "BdsDxe: failed to load Boot") && strings.Contains(line, "Access Denied")
+		})
+		if _, ours := stage.Parse(said); ours {
+			t.Fatalf("the system has been started: %s", said)
+		}
+	})
+}
+
+func readCertificate(t testing.TB, name string) *x509.Certificate {
+	t.Helper()
+	b, err := os.ReadFile(vmtest.File(t, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(b)
+	if block == nil {
+		t.Fatalf("%s is not PEM", name)
+	}
+	certificate, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return certificate
+}

@@ -1,54 +1,65 @@
 // Package packed is the initrd's large files: programs and libraries, which stay compressed in memory and are
 // unpacked, a block at a time, where they are used.
 //
-// They are in one squashfs, a file of the initrd that no archive compresses once more. The root has symbolic links
-// to them under their own names. The kernel gives a squashfs to block devices only, so it is behind a loop device,
-// which goes with the mount.
+// They are in images, each a squashfs and one file of the initrd, which no archive compresses once more. The root
+// has symbolic links to them under their own names. The kernel gives a squashfs to block devices only, so each is
+// behind a loop device, which goes with the mount.
 package packed
 
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// Places in the initrd.
 const (
-	Image = "/usr/lib/ember/packed.squashfs"
-	Dir   = "/usr/lib/ember/packed" // where it is mounted; files have the paths in it that their links have
+	dir       = "/usr/lib/ember/packed"
+	suffix    = ".squashfs"
+	blockSize = 4096 // of the loop device; a squashfs is padded to it
 )
 
-const blockSize = 4096 // of the loop device; a squashfs is padded to it
+// Image is where the image of that name is in the initrd.
+func Image(name string) string { return filepath.Join(dir, name+suffix) }
 
-// Mount mounts the image of the root on its place there, and tells how many bytes it has: 0 if there is none. It
-// needs /dev.
-func Mount(root string) (size int64, err error) {
-	image, err := os.Open(filepath.Join(root, Image))
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
+// Dir is where it is mounted. Files have the paths there that their links have.
+func Dir(name string) string { return filepath.Join(dir, name) }
+
+// IsImage tells whether a path in the initrd is that of an image.
+func IsImage(path string) bool { return filepath.Dir(path) == dir && strings.HasSuffix(path, suffix) }
+
+// Mount mounts the images of the root on their places there, and gives their names. It needs /dev.
+func Mount(root string) (names []string, err error) {
+	images, err := filepath.Glob(filepath.Join(root, Image("*")))
 	if err != nil {
-		return 0, fmt.Errorf("opening the packed files: %w", err)
+		return nil, fmt.Errorf("finding the packed files: %w", err)
 	}
-	defer image.Close()
-	info, err := image.Stat()
-	if err != nil {
-		return 0, fmt.Errorf("looking at the packed files: %w", err)
+	for _, image := range images {
+		name := strings.TrimSuffix(filepath.Base(image), suffix)
+		if err := mount(filepath.Join(root, "dev"), image, filepath.Join(root, Dir(name))); err != nil {
+			return names, fmt.Errorf("mounting %s: %w", image, err)
+		}
+		names = append(names, name)
 	}
-	device, err := attach(filepath.Join(root, "dev"), image)
+	return names, nil
+}
+
+func mount(dev, image, target string) error {
+	file, err := os.Open(image)
 	if err != nil {
-		return 0, err
+		return err
+	}
+	defer file.Close()
+	device, err := attach(dev, file)
+	if err != nil {
+		return err
 	}
 	defer device.Close()
-	if err := unix.Mount(device.Name(), filepath.Join(root, Dir), "squashfs", unix.MS_RDONLY|unix.MS_NODEV, ""); err != nil {
-		return 0, fmt.Errorf("mounting the packed files: %w", err)
-	}
-	return info.Size(), nil
+	return unix.Mount(device.Name(), target, "squashfs", unix.MS_RDONLY|unix.MS_NODEV, "")
 }
 
 // attach puts a free loop device in front of a file. Unless it is mounted, it is free again once it is closed.

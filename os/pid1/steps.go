@@ -123,11 +123,11 @@ func (s *system) enterRoot(context.Context) ([]stage.Field, error) {
 }
 
 func (s *system) mountPacked(context.Context) ([]stage.Field, error) {
-	size, err := packed.Mount("/")
+	names, err := packed.Mount("/")
 	if err != nil {
 		return nil, err
 	}
-	return []stage.Field{{Key: "bytes", Value: fmt.Sprint(size)}}, nil
+	return list("images", names), nil
 }
 
 func (s *system) mountSystem(context.Context) ([]stage.Field, error) {

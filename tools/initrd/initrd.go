@@ -8,7 +8,7 @@
 // on no file of those packages, so it need not be compressed again. A directory
 // that both need is in both. The first comes first in the initrd, so that a
 // truncated one still starts and can say what is missing. Large files may be
-// packed, see Pack: they are in a third archive, as one file.
+// packed, see Pack: their images are a third archive.
 //
 // The last entry of all is an empty file that the manifest lists: the kernel sets
 // a file's size before its data arrive, so a cut in the last file would not show.
@@ -95,7 +95,7 @@ func Split(t *tree.Tree, packages []string) (a Archives, err error) {
 		switch {
 		case e.Path == endPath:
 			end = e
-		case "/"+e.Path == packed.Image:
+		case packed.IsImage("/" + e.Path):
 			a.Packed = append(a.Packed, e)
 			last = &a.Packed
 		case s.inRest[e.Path]:

@@ -2,7 +2,6 @@ package initrd
 
 import (
 	"archive/tar"
-	"cmp"
 	"fmt"
 	"io"
 	"path"
@@ -16,8 +15,9 @@ import (
 const packedSize = 64 << 10
 
 // Pack takes the large files that the named packages own out of the tree and gives them back, with the directories
-// above them, sorted by path: what package packed mounts. Symbolic links to them take their places.
-func Pack(t *tree.Tree, packages []string) ([]tree.Entry, error) {
+// above them, sorted by path: what an image of that name holds, which package packed mounts. Symbolic links to them
+// take their places.
+func Pack(t *tree.Tree, image string, packages []string) ([]tree.Entry, error) {
 	owners, err := readOwners(t, packages)
 	if err != nil {
 		return nil, err
@@ -36,7 +36,7 @@ func Pack(t *tree.Tree, packages []string) ([]tree.Entry, error) {
 			entries = append(entries, e)
 		case files[e.Path]:
 			entries = append(entries, e)
-			if err := t.Replace(e.Path, &tree.Inode{Mode: symlink, Target: path.Join(packed.Dir, e.Path)}); err != nil {
+			if err := t.Replace(e.Path, &tree.Inode{Mode: symlink, Target: path.Join(packed.Dir(image), e.Path)}); err != nil {
 				return nil, err
 			}
 		}
@@ -44,9 +44,12 @@ func Pack(t *tree.Tree, packages []string) ([]tree.Entry, error) {
 	return entries, nil
 }
 
-// AddPacked puts the filesystem of what Pack gave into the tree, and the directory where it is mounted.
-func AddPacked(t *tree.Tree, squashfs []byte) error {
-	return cmp.Or(t.Add(packed.Dir, &tree.Inode{Mode: directory}), t.Add(packed.Image, &tree.Inode{Mode: readOnlyFile, Data: squashfs}))
+// AddImage puts the image of what Pack gave into the tree, and the directory where it is mounted.
+func AddImage(t *tree.Tree, image string, squashfs []byte) error {
+	if err := t.Add(packed.Dir(image), &tree.Inode{Mode: directory}); err != nil {
+		return err
+	}
+	return t.Add(packed.Image(image), &tree.Inode{Mode: readOnlyFile, Data: squashfs})
 }
 
 // WriteTar writes entries, sorted by path, as a tar archive: what makes a squashfs reads that. Of hard links the

@@ -23,7 +23,7 @@ func large(t *testing.T) *tree.Tree { return sample(t, strings.Repeat("x", packe
 // TestPack has all large files of a package, and no others, replaced by links that lead to them.
 func TestPack(t *testing.T) {
 	tr := large(t)
-	entries, err := Pack(tr, []string{"ember"})
+	entries, err := Pack(tr, "xz", []string{"ember"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func TestPack(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if err := AddPacked(tr, []byte("hsqs")); err != nil {
+	if err := AddImage(tr, "xz", []byte("hsqs")); err != nil {
 		t.Fatal(err)
 	}
 	a, err := Split(tr, []string{"ember"})
@@ -53,17 +53,17 @@ func TestPack(t *testing.T) {
 	for _, e := range a.Packed {
 		names = append(names, "/"+e.Path)
 	}
-	if !reflect.DeepEqual(names, []string{packed.Image, "/" + endPath}) {
+	if !reflect.DeepEqual(names, []string{packed.Image("xz"), "/" + endPath}) {
 		t.Errorf("the last archive holds %q", names)
 	}
 	links := 0
 	for _, e := range append(a.First, a.Rest...) {
-		if "/"+e.Path == packed.Image || e.Path == endPath {
+		if packed.IsImage("/"+e.Path) || e.Path == endPath {
 			t.Errorf("%s is in another archive", e.Path)
 		}
-		if strings.HasPrefix(e.Target, packed.Dir) {
+		if strings.HasPrefix(e.Target, packed.Dir("xz")) {
 			links++
-			if e.Target != path.Join(packed.Dir, e.Path) {
+			if e.Target != path.Join(packed.Dir("xz"), e.Path) {
 				t.Errorf("%s leads to %s", e.Path, e.Target)
 			}
 		}
@@ -72,18 +72,18 @@ func TestPack(t *testing.T) {
 		t.Errorf("%d links", links)
 	}
 	for _, e := range a.First {
-		if "/"+e.Path == manifest.Path && !bytes.Contains(e.Data, []byte("packed.squashfs")) {
+		if "/"+e.Path == manifest.Path && !bytes.Contains(e.Data, []byte("packed/xz.squashfs")) {
 			t.Error("the manifest does not have the packed files")
 		}
 	}
 }
 
 func TestPackNothing(t *testing.T) {
-	entries, err := Pack(sample(t, "small"), []string{"ember"})
+	entries, err := Pack(sample(t, "small"), "xz", []string{"ember"})
 	if err != nil || len(entries) != 0 {
 		t.Errorf("%d entries, %v", len(entries), err)
 	}
-	if _, err := Pack(large(t), []string{"none"}); err == nil {
+	if _, err := Pack(large(t), "xz", []string{"none"}); err == nil {
 		t.Error("a package that is not there is packed")
 	}
 }

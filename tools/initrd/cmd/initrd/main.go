@@ -17,16 +17,16 @@ import (
 )
 
 const usage = `usage:
-  initrd pack --layout DIR [--arch amd64] --packages PACKAGE[,PACKAGE...] --out TAR
+  initrd pack --layout DIR [--arch amd64] --image NAME=PACKAGE[,PACKAGE...] --out TAR
   initrd build --layout DIR [--arch amd64] --first PACKAGE[,PACKAGE...]=FILE --rest FILE
-               [--packages PACKAGE[,PACKAGE...] --squashfs FILE --packed FILE]
+               [--packed FILE {--image NAME=PACKAGE[,PACKAGE...] --squashfs FILE}...]
   initrd compress [--window BYTES] --out FILE ARCHIVE
   initrd join --out FILE ARCHIVE...
 
-pack writes the large files of some packages of the image in an OCI layout, for
-sqfstar. build writes cpio archives of the image: what the packages after --first
-own, with /init and the manifest; the rest, with links to what was packed; and the
-squashfs that was made of that. compress packs an archive with zstd for the
+pack writes the large files of some packages, in an OCI layout, for sqfstar.
+build writes cpio archives of the layout: what the packages after --first own,
+with /init and the manifest; the rest, with links to what was packed; and the
+images that sqfstar has made of that. compress packs an archive with zstd for the
 kernel. join puts archives in a row, which is an initrd, in the order above.
 `
 
@@ -35,20 +35,20 @@ func main() {
 }
 
 func packCommand() cli.Command {
-	var dir, arch, packages, out string
+	var dir, arch, image, out string
 	return cli.Command{Name: "pack", Flags: func(f *flag.FlagSet) {
 		f.StringVar(&dir, "layout", "", "")
 		f.StringVar(&arch, "arch", "", "")
-		f.StringVar(&packages, "packages", "", "")
+		f.StringVar(&image, "image", "", "")
 		f.StringVar(&out, "out", "", "")
 	}, Run: func(_ context.Context, args []string) error {
-		if dir == "" || packages == "" || out == "" {
-			return cli.Misuse("--layout, --packages and --out are needed")
+		if dir == "" || image == "" || out == "" {
+			return cli.Misuse("--layout, --image and --out are needed")
 		}
 		if err := cli.NoArguments(args); err != nil {
 			return err
 		}
-		return pack(dir, arch, packages, out)
+		return pack(dir, arch, image, out)
 	}}
 }
 
@@ -59,9 +59,9 @@ func buildCommand() cli.Command {
 		f.StringVar(&b.arch, "arch", "", "")
 		f.StringVar(&b.first, "first", "", "")
 		f.StringVar(&b.rest, "rest", "", "")
-		f.StringVar(&b.packages, "packages", "", "")
-		f.StringVar(&b.squashfs, "squashfs", "", "")
 		f.StringVar(&b.packed, "packed", "", "")
+		f.Func("image", "", func(v string) error { b.images = append(b.images, v); return nil })
+		f.Func("squashfs", "", func(v string) error { b.squashfs = append(b.squashfs, v); return nil })
 	}, Run: func(_ context.Context, args []string) error {
 		if err := cli.NoArguments(args); err != nil {
 			return err
@@ -86,35 +86,47 @@ func joinCommand() cli.Command {
 	}, Run: func(_ context.Context, archives []string) error { return join(out, archives) }}
 }
 
-func pack(dir, arch, packages, out string) error {
+func pack(dir, arch, image, out string) error {
 	t, err := initrd.Load(dir, arch)
 	if err != nil {
 		return err
 	}
-	entries, err := initrd.Pack(t, strings.Split(packages, ","))
+	entries, err := take(t, image)
 	if err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
 	return create(out, func(w io.Writer) error { return initrd.WriteTar(w, entries) })
 }
 
+// take is Pack with an image as --image has it.
+func take(t *tree.Tree, image string) ([]tree.Entry, error) {
+	name, packages, ok := strings.Cut(image, "=")
+	if !ok {
+		return nil, cli.Misuse("--image is NAME=PACKAGE[,PACKAGE...]")
+	}
+	return initrd.Pack(t, name, strings.Split(packages, ","))
+}
+
 // builder is the flags of build.
-type builder struct{ layout, arch, first, rest, packages, squashfs, packed string }
+type builder struct {
+	layout, arch, first, rest, packed string
+	images, squashfs                  []string
+}
 
 func (b builder) build() error {
 	packages, firstPath, ok := strings.Cut(b.first, "=")
 	if b.layout == "" || !ok || b.rest == "" {
 		return cli.Misuse("--layout, --first PACKAGE=FILE and --rest are needed")
 	}
-	if (b.packages == "") != (b.squashfs == "") || (b.packages == "") != (b.packed == "") {
-		return cli.Misuse("--packages, --squashfs and --packed go together")
+	if len(b.images) != len(b.squashfs) || (b.packed == "") != (len(b.images) == 0) {
+		return cli.Misuse("--packed needs --image, each with --squashfs")
 	}
 	t, err := initrd.Load(b.layout, b.arch)
 	if err != nil {
 		return err
 	}
-	if b.packages != "" {
-		if err := b.replace(t); err != nil {
+	for i := range b.images {
+		if err := b.replace(t, i); err != nil {
 			return fmt.Errorf("%s: %w", b.layout, err)
 		}
 	}
@@ -132,16 +144,17 @@ func (b builder) build() error {
 	return err
 }
 
-// replace has links take the places of what was packed.
-func (b builder) replace(t *tree.Tree) error {
-	if _, err := initrd.Pack(t, strings.Split(b.packages, ",")); err != nil {
+// replace has links take the places of what is in an image, and adds that.
+func (b builder) replace(t *tree.Tree, i int) error {
+	if _, err := take(t, b.images[i]); err != nil {
 		return err
 	}
-	squashfs, err := os.ReadFile(b.squashfs)
+	squashfs, err := os.ReadFile(b.squashfs[i])
 	if err != nil {
 		return err
 	}
-	return initrd.AddPacked(t, squashfs)
+	name, _, _ := strings.Cut(b.images[i], "=")
+	return initrd.AddImage(t, name, squashfs)
 }
 
 func compress(out string, window int, archives []string) error {

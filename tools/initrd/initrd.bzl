@@ -52,7 +52,7 @@ def _squashfs(ctx, layout, compression, packages):
         root = ctx.file._toolroot,
         inputs = {archive: "/archive"},
         outputs = [out],
-        script = 'sqfstar -quiet -no-progress -mkfs-time 0 -all-time 0 {} "/out/$1" </archive >/dev/null'.format(_SQUASHFS[compression]),
+        script = 'sqfstar -quiet -no-progress {} "/out/$1" </archive >/dev/null'.format(_SQUASHFS[compression]),
         arguments = [out.basename],
         cpus = 2,
         mnemonic = "Squashfs",

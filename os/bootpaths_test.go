@@ -122,8 +122,8 @@ func bootCard(l *lab.Lab, way vm.Netboot) []vm.NIC {
 // vmCmdline is that of //os:vm_uki and //os:vm_ipxe.
 const vmCmdline = "console=ttyS0 no_timer_check ember.debug=shell retain_initrd"
 
-// booted waits for the system, and checks its command line.
-func booted(t *testing.T, m *vmtest.Machine, cmdline string) {
+// cameUp waits for the system, and checks its command line.
+func cameUp(t *testing.T, m *vmtest.Machine, cmdline string) {
 	t.Helper()
 	await(m, stage.Ready)
 	if line := ask(t, m, "cat /proc/cmdline"); !strings.HasSuffix(" "+line, " "+cmdline) {
@@ -159,7 +159,7 @@ func TestBootPaths(t *testing.T) {
 			c := firmware(t)
 			c.UEFI = test.uefi
 			test.boot(t, &c)
-			booted(t, vmtest.Start(t, c), vmCmdline)
+			cameUp(t, vmtest.Start(t, c), vmCmdline)
 		})
 	}
 }
@@ -178,7 +178,7 @@ func TestBootFallsThrough(t *testing.T) {
 		c.NICs = bootCard(script(t), vm.IPXE)
 		// As it is on a stick.
 		c.Disks = []vm.Disk{{NBD: serveISO(t, vmCmdline)}}
-		booted(t, vmtest.Start(t, c), vmCmdline)
+		cameUp(t, vmtest.Start(t, c), vmCmdline)
 	})
 	t.Run("UEFI", func(t *testing.T) {
 		t.Parallel()
@@ -186,7 +186,7 @@ func TestBootFallsThrough(t *testing.T) {
 		c.UEFI = true
 		c.NICs = bootCard(script(t), vm.PXE)
 		c.Disks = []vm.Disk{ukiDisk(t, vmtest.File(t, "VM_UKI"))}
-		booted(t, vmtest.Start(t, c), vmCmdline)
+		cameUp(t, vmtest.Start(t, c), vmCmdline)
 	})
 }
 
@@ -201,7 +201,7 @@ func TestSecureBoot(t *testing.T) {
 	}
 	t.Run("Accepted", func(t *testing.T) {
 		m := secure(t, readCertificate(t, "SECURE_BOOT_CERTIFICATE"))
-		booted(t, m, vmCmdline)
+		cameUp(t, m, vmCmdline)
 		if on := ask(t, m, "tail -c 1 /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c | od -An -tu1"); on != "1" {
 			t.Errorf("the firmware says that Secure Boot is %q", on)
 		}

@@ -32,6 +32,7 @@ type fixed struct {
 	Binding   string         `yaml:"binding"`
 	Proxies   []netip.Prefix `yaml:"proxies"`
 	Authority keyPair        `yaml:"authority"`
+	Store     sharedStore    `yaml:"store"`
 	Queue     int            `yaml:"queue"`
 	Limits    limits         `yaml:"limits"`
 	Status    status         `yaml:"status"`
@@ -89,6 +90,7 @@ func defaults() config {
 		Data:    "/var/lib/attestd",
 		Audit:   onStdout,
 		Binding: bindConnection,
+		Store:   sharedStore{etcdStore{Prefix: defaultPrefix}},
 		Queue:   1000,
 		Limits: limits{
 			RequestsPerAddress:    server.DefaultLimits.AddressPerMinute,
@@ -120,6 +122,7 @@ func parseConfig(b []byte, folder string, flags flags) (*config, error) {
 	for _, p := range []*string{
 		&c.Data, &c.Admin, &c.TLS.Certificate, &c.TLS.Key, &c.Authority.Certificate, &c.Authority.Key,
 		&c.Enrolment.Vendors, &c.Enrolment.Machines, &c.Overlays.Folder, &c.Overlays.Identity, &c.Operators.Folder,
+		&c.Store.Etcd.TLS.Authority, &c.Store.Etcd.TLS.Certificate, &c.Store.Etcd.TLS.Key, &c.Store.Etcd.PasswordFile,
 	} {
 		*p = under(folder, *p)
 	}
@@ -140,7 +143,7 @@ func parseConfig(b []byte, folder string, flags flags) (*config, error) {
 	if c.Admin == "" {
 		c.Admin = filepath.Join(c.Data, "admin.sock")
 	}
-	if c.Authority == (keyPair{}) {
+	if c.Authority == (keyPair{}) && len(c.Store.Etcd.Endpoints) == 0 {
 		c.Authority = keyPair{filepath.Join(c.Data, "machines-ca.pem"), filepath.Join(c.Data, "machines-ca-key.pem")}
 	}
 	return &c, c.check()
@@ -163,6 +166,8 @@ func (c *config) check() error {
 		return errors.New("tls needs both certificate and key")
 	case (c.Authority.Certificate == "") != (c.Authority.Key == ""):
 		return errors.New("authority needs both certificate and key")
+	case c.Authority == (keyPair{}):
+		return errors.New("authority is missing: servers that share a store sign the machines' certificates with one key")
 	case c.Status.Listen == "" && len(c.Status.Names) > 0:
 		return errors.New("status.names are of the status page, but status.listen is missing")
 	case c.Queue < 0:
@@ -179,6 +184,9 @@ func (c *config) check() error {
 		return errors.New("operators needs both listen and folder")
 	case c.Operators.Listen != "" && c.TLS == (keyPair{}):
 		return errors.New("operators needs tls: they see by its certificate that this is their server")
+	}
+	if err := c.Store.Etcd.check(); err != nil {
+		return fmt.Errorf("store.etcd: %w", err)
 	}
 	set, err := policy.New(c.Policies)
 	if err != nil {

@@ -172,6 +172,11 @@ func check(ctx context.Context, path string, f flags) error {
 	if err != nil {
 		return err
 	}
+	if len(c.Store.Etcd.Endpoints) > 0 {
+		if _, err := c.Store.Etcd.settings(); err != nil {
+			return err
+		}
+	}
 	for _, warning := range l.warnings {
 		fmt.Fprintln(os.Stderr, "attestd:", warning)
 	}

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -21,7 +20,6 @@ import (
 	"github.com/ember-os/ember/attest/overlay/depot"
 	"github.com/ember-os/ember/attest/server"
 	"github.com/ember-os/ember/attest/store"
-	"github.com/ember-os/ember/attest/store/bolt"
 	"github.com/ember-os/ember/attest/trace"
 	"github.com/ember-os/ember/os/version"
 )
@@ -40,7 +38,7 @@ type process struct {
 	config *config
 	log    *slog.Logger
 
-	store       *bolt.Store
+	store       store.Store
 	registry    *store.Registry
 	audit       *auditFile
 	server      *server.Server
@@ -78,7 +76,7 @@ func (p *process) open(ctx context.Context) error {
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return fmt.Errorf("making the data folder: %w", err)
 	}
-	if p.store, err = bolt.Open(filepath.Join(c.Data, "store")); err != nil {
+	if p.store, err = openStore(ctx, c, p.log); err != nil {
 		return err
 	}
 	p.registry = store.NewRegistry(p.store, nil)
@@ -140,6 +138,9 @@ func (p *process) use(c *config, l *loaded, seen string) {
 	p.metrics.Reloaded(true, time.Now())
 	for _, err := range l.warnings {
 		p.log.Warn("loading", "problem", err)
+		if errors.Is(err, store.ErrUnavailable) {
+			p.seen = "" // an overlay is published when the store is back
+		}
 	}
 }
 

@@ -24,7 +24,9 @@ import (
 	"filippo.io/age"
 
 	"github.com/ember-os/ember/attest/admin"
+	"github.com/ember-os/ember/attest/metrics"
 	"github.com/ember-os/ember/attest/protocol"
+	"github.com/ember-os/ember/attest/server"
 	"github.com/ember-os/ember/attest/store"
 )
 
@@ -332,5 +334,19 @@ func TestCheck(t *testing.T) {
 func TestPrintable(t *testing.T) {
 	if got := printable([]string{"rack 4\x1b[2J\n", ""}); got[0] != "rack 4?[2J?" || got[1] != "-" {
 		t.Errorf("%q", got)
+	}
+}
+
+// An overlay that could not be published because the store was away is tried again.
+func TestPublishAgain(t *testing.T) {
+	for problem, want := range map[error]string{
+		errors.New("its manifest is wrong"):                     "seen",
+		fmt.Errorf("reading overlay: %w", store.ErrUnavailable): "",
+	} {
+		p := &process{log: slog.New(slog.DiscardHandler), metrics: metrics.New("")}
+		p.use(new(config), &loaded{settings: new(server.Settings), warnings: []error{problem}}, "seen")
+		if p.seen != want {
+			t.Errorf("%v: %q", problem, p.seen)
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,7 +34,7 @@ func newIssuer(t testing.TB, name string, above *issuer) *issuer {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, DNSNames: []string{name},
+		IsCA: true, BasicConstraintsValid: true, DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
 	i := &issuer{template, key}
 	if above == nil {
@@ -109,7 +110,7 @@ func TestFingerprint(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(t, filepath.Join(dir, "odd [name]*", "inner", "file"), []byte("one"))
 	file := filepath.Join(dir, "odd [name]*", "inner", "file")
-	paths := []string{filepath.Join(dir, "odd [name]*"), filepath.Join(dir, "none")}
+	paths := []string{filepath.Join(dir, "odd [name]*") + "////", filepath.Join(dir, "none")}
 	seen := map[string]string{fingerprint(paths): "the start"}
 	for _, step := range []struct {
 		name string
@@ -141,5 +142,13 @@ func TestFingerprint(t *testing.T) {
 		if now != fingerprint(paths) {
 			t.Errorf("%s: it changes by itself", step.name)
 		}
+	}
+	// What is being received grows without being looked at.
+	hidden := filepath.Join(dir, ".rack-1", "overlay.age")
+	writeFile(t, hidden, nil)
+	now := fingerprint([]string{dir + "/"})
+	writeFile(t, hidden, []byte("more"))
+	if fingerprint([]string{dir + "/"}) != now {
+		t.Error("a name that begins with a dot counts")
 	}
 }

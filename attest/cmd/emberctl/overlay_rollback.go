@@ -83,11 +83,7 @@ func (a *app) rollback(ctx context.Context, r rollback, name string, version uin
 	if err := a.confirm(r.yes, "%s\nMachines get it when they boot, with the secrets that it has.", what); err != nil {
 		return err
 	}
-	var v depot.Version
-	err = r.within(ctx, func(ctx context.Context) error {
-		v, err = publish(ctx)
-		return err
-	})
+	v, err := publish(ctx) // in the time that the server needs to read the ciphertext again
 	if err != nil {
 		return err
 	}
@@ -133,7 +129,7 @@ func (r *rollback) plan(ctx context.Context, c *admin.Client, before depot.Overl
 	if err != nil {
 		return nil, "", fmt.Errorf("version %d of overlay %s, is %s the key that has signed it? %w", version, name, r.key, err)
 	}
-	if err := r.renew(m, before.Newest, time.Now()); err != nil {
+	if err := r.renew(m, next(before), time.Now()); err != nil {
 		return nil, "", err
 	}
 	if signed, err = manifest.Sign(m, signer); err != nil {
@@ -143,9 +139,18 @@ func (r *rollback) plan(ctx context.Context, c *admin.Client, before depot.Overl
 		fmt.Sprintf("This publishes the contents of version %d of overlay %s as version %d%s.", version, name, m.Version, instead(before, 0)), nil
 }
 
-// renew makes an old manifest that of the next version.
-func (r *rollback) renew(m *manifest.Manifest, newest uint64, now time.Time) error {
-	m.Version, m.Created = newest+1, now.UTC().Truncate(time.Second)
+// next is a version that there never was, not even before a downgrade.
+func next(o depot.Overlay) uint64 {
+	newest := o.Newest
+	for _, v := range o.Versions {
+		newest = max(newest, v.Version)
+	}
+	return newest + 1
+}
+
+// renew makes an old manifest that of another version.
+func (r *rollback) renew(m *manifest.Manifest, version uint64, now time.Time) error {
+	m.Version, m.Created = version, now.UTC().Truncate(time.Second)
 	if r.expires != "" {
 		var err error
 		if m.Expires, err = expiry(r.expires, m.Created); err != nil {

@@ -112,17 +112,21 @@ func ukiDisk(t testing.TB, uki string) vm.Disk {
 	return vm.Disk{Path: image}
 }
 
-// ipxeDHCP gives iPXE its script, which others get iPXE for.
+// ipxeDHCP gives iPXE its script, and others iPXE. UEFI HTTP boot, which firmware tries when iPXE has given up, is
+// told at once that there is nothing: it waits a minute for a better answer than one that is not for it.
 const ipxeDHCP = "dhcp-match=set:ipxe,175\n" +
 	"dhcp-boot=tag:ipxe,http://" + bootServer + "/" + scriptName + "\n" +
-	"dhcp-boot=tag:!ipxe," + ipxeName
+	"dhcp-boot=tag:!ipxe,tag:!http," + ipxeName + "\n" +
+	forHTTP + "none"
 
 const pxeDHCP = "dhcp-boot=" + ukiName
 
-// httpDHCP answers those who ask as UEFI HTTP boot does, as it wants to be answered.
-const httpDHCP = "dhcp-vendorclass=set:http,HTTPClient\n" +
+// forHTTP answers those who ask as UEFI HTTP boot does, as it wants to be answered, with a file of bootServer's.
+const forHTTP = "dhcp-vendorclass=set:http,HTTPClient\n" +
 	"dhcp-option-force=tag:http,60,HTTPClient\n" +
-	"dhcp-boot=tag:http,http://" + bootServer + "/" + ukiName
+	"dhcp-boot=tag:http,http://" + bootServer + "/"
+
+const httpDHCP = forHTTP + ukiName
 
 func bootCard(l *lab.Lab, way vm.Netboot) []vm.NIC {
 	card := l.Port("boot")

@@ -289,6 +289,14 @@ func (s *site) last() verdict {
 	return all[len(all)-1]
 }
 
+// awaitReport waits until the machine has proved that it has opened its grant.
+func (s *site) awaitReport(node string) {
+	s.t.Helper()
+	eventually(s.t, "a report of the machine", func() bool {
+		return strings.Contains(s.read("audit.log"), `"msg":"report"`) && strings.Contains(s.read("audit.log"), `"node":"`+node+`"`)
+	})
+}
+
 const shellAndSite = "ember.debug=shell ember.attest_url=https://" + attestAddress
 
 // machine is one that is told of the site, and whom to believe.

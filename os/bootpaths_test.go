@@ -170,8 +170,8 @@ func reaches(m *vmtest.Machine, name string) stage.Line {
 	}
 }
 
-// hasBooted waits for the system, and checks its command line.
-func hasBooted(t *testing.T, m *vmtest.Machine, cmdline string) {
+// cameUp waits for the system, and checks its command line.
+func cameUp(t *testing.T, m *vmtest.Machine, cmdline string) {
 	t.Helper()
 	reaches(m, stage.Ready)
 	if line := ask(t, m, "cat /proc/cmdline"); !strings.HasSuffix(" "+line, " "+cmdline) {
@@ -213,7 +213,7 @@ func TestBootPaths(t *testing.T) {
 			}
 			test.boot(t, &c)
 			m := vmtest.Start(t, c)
-			hasBooted(t, m, vmCmdline)
+			cameUp(t, m, vmCmdline)
 			switch {
 			case slices.Contains(test.ways, measurements.IPXE):
 				asPredicted(t, m, predictedWith(t, readFile(t, filepath.Join(ipxeFolder(t), ipxeName))), test.ways...)
@@ -238,7 +238,7 @@ func TestBootFallsThrough(t *testing.T) {
 		c.NICs = bootCard(script(t), vm.IPXE)
 		// As it is on a stick.
 		c.Disks = []vm.Disk{{NBD: serveISO(t, vmCmdline)}}
-		hasBooted(t, vmtest.Start(t, c), vmCmdline)
+		cameUp(t, vmtest.Start(t, c), vmCmdline)
 	})
 	t.Run("UEFI", func(t *testing.T) {
 		t.Parallel()
@@ -246,7 +246,7 @@ func TestBootFallsThrough(t *testing.T) {
 		c.UEFI = true
 		c.NICs = bootCard(script(t), vm.PXE)
 		c.Disks = []vm.Disk{ukiDisk(t, vmtest.File(t, "VM_UKI"))}
-		hasBooted(t, vmtest.Start(t, c), vmCmdline)
+		cameUp(t, vmtest.Start(t, c), vmCmdline)
 	})
 }
 
@@ -261,7 +261,7 @@ func TestSecureBoot(t *testing.T) {
 	}
 	t.Run("Accepted", func(t *testing.T) {
 		m := secure(t, readCertificate(t, "SECURE_BOOT_CERTIFICATE"))
-		hasBooted(t, m, vmCmdline)
+		cameUp(t, m, vmCmdline)
 		if on := ask(t, m, "tail -c 1 /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c | od -An -tu1"); on != "1" {
 			t.Errorf("the firmware says that Secure Boot is %q", on)
 		}

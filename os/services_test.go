@@ -39,7 +39,7 @@ func statuses(t *testing.T, m *vmtest.Machine) map[string]service.Status {
 }
 
 // eventually waits for a condition, for as long as a slow machine may need.
-func eventually(t *testing.T, what string, is func() bool) {
+func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	for end := time.Now().Add(2 * time.Minute); !is(); time.Sleep(300 * time.Millisecond) {
 		if time.Now().After(end) {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ember-os/ember/attest/overlay/depot"
 	"github.com/ember-os/ember/attest/protocol"
 	"github.com/ember-os/ember/attest/store"
 	"github.com/ember-os/ember/attest/store/bolt"
@@ -26,10 +27,15 @@ func start(t *testing.T) (*Client, *store.Registry, *[]string) {
 	t.Cleanup(func() { s.Close() })
 	registry := store.NewRegistry(s, nil)
 	log := new([]string)
-	handler := Handler(registry, func(*http.Request) string { return "ann" },
-		func(_ context.Context, who, action, node string, err error) {
-			*log = append(*log, fmt.Sprintf("%s %s %.4s %v", who, action, node, err))
-		})
+	handler := (&Server{
+		Registry:  registry,
+		Overlays:  func() *depot.Depot { return nil },
+		Published: func(context.Context, string, uint64) error { return nil },
+		Who:       func(*http.Request) string { return "ann" },
+		Audit: func(_ context.Context, a Action) {
+			*log = append(*log, fmt.Sprintf("%s %s %.4s %v", a.By, a.Action, a.Node, a.Err))
+		},
+	}).Handler()
 	t.Chdir(t.TempDir()) // the path may be longer than a socket's address
 	l, err := net.Listen("unix", "admin")
 	if err != nil {
@@ -113,7 +119,10 @@ func TestWrongCalls(t *testing.T) {
 			t.Errorf("%.20s with a note of %d bytes: %v", test.node, len(test.note), err)
 		}
 	}
-	if err := c.call(t.Context(), http.MethodGet, "/v1/nothing", nil, nil); err == nil || !strings.Contains(err.Error(), "404") {
+	if _, err := c.Overlays(t.Context()); !errors.Is(err, ErrNoFolder) {
+		t.Errorf("overlays without a folder: %v", err)
+	}
+	if err := c.get(t.Context(), "/v1/nothing", nil); err == nil || !strings.Contains(err.Error(), "404") {
 		t.Errorf("an unknown path: %v", err)
 	}
 	if len(*log) != 0 {

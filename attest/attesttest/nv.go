@@ -69,17 +69,26 @@ func (p *TPM) Evict(h tpm2.TPMHandle) error {
 // Certify issues an EK certificate for a public key by the test CA, as DER. It is there once there is a TPM.
 func Certify(t testing.TB, ek crypto.PublicKey) []byte {
 	t.Helper()
-	ca, err := tls.LoadX509KeyPair(CAFile(), filepath.Join(filepath.Dir(CAFile()), "key.pem"))
+	der, err := CertificateOf(ek)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return der
+}
+
+// CertificateOf is Certify for other goroutines than the test's.
+func CertificateOf(ek crypto.PublicKey) ([]byte, error) {
+	ca, err := tls.LoadX509KeyPair(CAFile(), filepath.Join(filepath.Dir(CAFile()), "key.pem"))
+	if err != nil {
+		return nil, err
 	}
 	name, err := asn1.Marshal(pkix.RDNSequence{{{Type: asn1.ObjectIdentifier{2, 23, 133, 2, 1}, Value: "id:00001014"}}})
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	san, err := asn1.Marshal([]asn1.RawValue{{Class: asn1.ClassContextSpecific, Tag: 4, IsCompound: true, Bytes: name}})
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()),
@@ -88,9 +97,5 @@ func Certify(t testing.TB, ek crypto.PublicKey) []byte {
 		UnknownExtKeyUsage:    []asn1.ObjectIdentifier{{2, 23, 133, 8, 1}}, // tcg-kp-EKCertificate
 		ExtraExtensions:       []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Critical: true, Value: san}},
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, ca.Leaf, ek, ca.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return der
+	return x509.CreateCertificate(rand.Reader, template, ca.Leaf, ek, ca.PrivateKey)
 }

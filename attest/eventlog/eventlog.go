@@ -55,9 +55,12 @@ func parse(log []byte) ([]Event, error) {
 	r := reader{log}
 	r.take(4 + 4 + 20) // PCR, type and a digest of zeros
 	head := r.sized()
+	if r.rest == nil {
+		return nil, errCut
+	}
 	sizes, err := algorithms(head)
-	if err != nil || r.rest == nil {
-		return nil, errors.Join(err, r.err())
+	if err != nil {
+		return nil, err
 	}
 	var events []Event
 	for len(bytes.TrimLeft(r.rest, "\x00")) > 0 {
@@ -80,7 +83,7 @@ func parse(log []byte) ([]Event, error) {
 		e.Data = r.sized()
 		switch {
 		case r.rest == nil:
-			return nil, r.err()
+			return nil, errCut
 		case e.PCR > maxPCR && e.Type != NoAction:
 			return nil, fmt.Errorf("event %d is of PCR %d", len(events), e.PCR)
 		case e.Type == NoAction:
@@ -155,10 +158,3 @@ func (r *reader) u32() uint32 {
 }
 
 func (r *reader) sized() []byte { return r.take(int(r.u32())) }
-
-func (r *reader) err() error {
-	if r.rest == nil {
-		return errCut
-	}
-	return nil
-}

@@ -74,15 +74,12 @@ func verdictOf(i int) store.Verdict {
 		Node: nodeOf(i), Time: now.Add(-time.Duration(i*37%86400) * time.Second), Address: fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&255, i&255),
 		Code: store.Granted, Policy: "workers", Tier: protocol.Attested, Overlay: "workers", Version: 7, Certificate: fmt.Sprintf("5c%06x", i),
 		Claims: protocol.Claims{
-			Image: "1.4.0", Vendor: vendors[i%4], Model: models[i%4], Serial: fmt.Sprintf("8XK%05d", i), Boot: "network",
+			Image: "1.4.0", Vendor: vendors[i%4], Model: models[i%4], Serial: fmt.Sprintf("8XK%05d", i),
 			Hostname: fmt.Sprintf("node-%02d-%02d.rack.example", i/48%99, i%48),
 		},
 	}
 	if i%11 == 0 {
 		v.Tier = protocol.Enrolled
-	}
-	if i%61 == 0 {
-		v.Claims.Boot = "disk"
 	}
 	if i%17 == 0 {
 		v.Claims.Image, v.Version = "1.3.2", 6
@@ -116,7 +113,11 @@ func member(r *store.Registry, i int) error {
 	if i%333 == 2 {
 		report.Health = protocol.Health{State: "failing", Why: "1 failed: kubelet.service"}
 	}
-	return r.Report(ctx, report, "agent", 21*time.Second)
+	progress := store.Progress{Stage: "agent", Since: 21 * time.Second, Boot: "network"}
+	if i%61 == 0 {
+		progress.Boot = "disk"
+	}
+	return r.Report(ctx, report, progress)
 }
 
 // evidence is that of a machine which has started another boot loader than it should, or not.

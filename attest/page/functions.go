@@ -30,7 +30,7 @@ func at(now time.Time, value any) map[string]any { return map[string]any{"Now": 
 func ago(now, t time.Time) string {
 	d := now.Sub(t)
 	switch {
-	case d < 0:
+	case d < 5*time.Second:
 		return "just now"
 	case d < time.Minute:
 		return fmt.Sprintf("%d s ago", d/time.Second)

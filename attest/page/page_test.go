@@ -256,7 +256,7 @@ func TestHostile(t *testing.T) {
 	r, h := open(t)
 	const evil = `"><script>alert(1)</script><img src=x onerror=alert(1)>`
 	v := verdictOf(1)
-	v.Claims.Hostname, v.Claims.Serial, v.Claims.Image, v.Claims.Boot, v.Overlay = evil, evil, evil, evil, evil
+	v.Claims.Hostname, v.Claims.Serial, v.Claims.Image, v.Overlay = evil, evil, evil, evil
 	e := evidence(now, true)
 	e.Policy = evil
 	for i := range e.Events {
@@ -267,7 +267,7 @@ func TestHostile(t *testing.T) {
 	}
 	report := store.Report{Node: v.Node, Time: now, Certificate: v.Certificate, Stages: []string{`ember: stage=start t=1.000 a="` + `\"><script>` + `"`}, Status: []byte(fmt.Sprintf(`{"Version":%q}`, evil))}
 	report.Health.State, report.Health.Why = "failing", evil
-	if err := r.Report(t.Context(), report, evil, 1); err != nil {
+	if err := r.Report(t.Context(), report, store.Progress{Stage: evil, Boot: evil}); err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range []string{"/", "/?q=" + url.QueryEscape(evil), "/machines/" + v.Node} {
@@ -371,7 +371,7 @@ func TestMachine(t *testing.T) {
 		1:  {"policy-pcr", "not proved", "1 PCR differs", "The first event that has changed since", "EV_EFI_BOOT_SERVICES_APPLICATION", "What it proved"},
 		2:  {"Failing", "kubelet.service", "Timeline of the boot", "devices to ready, 11 stages", "PowerEdge R640, serial 8XK2M33", "384 GiB installed"},
 		4:  {"All 3 PCRs that it judges are as it wants them", "Healthy"},
-		5:  {"waits for an operator", "CN=Contoso TPM CA 3", "attestd approve"},
+		5:  {"waits for an operator", "It came first", "CN=Contoso TPM CA 3", "attestd approve"},
 		7:  {"nothing has shown yet that it did"},
 		9:  {"It has not asked yet", "rack 7, not delivered yet"},
 		11: {"Revoked by bob: stolen"},

@@ -40,6 +40,7 @@ const (
 	stepHeight = 42
 	axisHeight = 26
 	kernel     = "kernel"
+	maxName    = 24
 	// maxDetail is how much of a stage's fields is shown, in characters.
 	maxDetail = 80
 )
@@ -61,6 +62,9 @@ func newTimeline(id string, lines []string) *timeline {
 	before := time.Duration(0)
 	for i, l := range all {
 		s := step{Name: l.Name, Detail: detail(l), At: l.T, Took: l.T - before, Bad: l.Name == stage.Failed || l.Name == stage.Panic}
+		if phase := l.Get("phase"); phase != "" {
+			s.Name += ": " + clip(phase, maxName)
+		}
 		if i == 0 {
 			s.Name, s.Detail = kernel, "to the first line of init"
 			if l.Name != stage.Start {

@@ -31,12 +31,15 @@ func (s *Set) Compare(e *verify.Evidence, d Decision) Comparison {
 	if !d.Allow && len(d.Reasons) > 0 {
 		name = d.furthest().Policy
 	}
-	c := Comparison{Policy: name, PCRs: make(map[int]Compared), Wrong: make(map[int]bool)}
 	i := slices.IndexFunc(s.policies, func(p Policy) bool { return p.Name == name })
 	if i < 0 {
-		return c
+		return (&Policy{Name: name}).compare(e)
 	}
-	p := s.policies[i]
+	return s.policies[i].compare(e)
+}
+
+func (p *Policy) compare(e *verify.Evidence) Comparison {
+	c := Comparison{Policy: p.Name, PCRs: make(map[int]Compared), Wrong: make(map[int]bool)}
 	for pcr, want := range p.PCRs {
 		c.PCRs[pcr] = Compared{Want: want, Holds: want.contains(e.PCRs[pcr])}
 	}

@@ -96,3 +96,38 @@ func Parse(b []byte) (*Set, error) {
 	}
 	return set, nil
 }
+
+// ParseFile reads a YAML document that is a list of policies, or the configuration of an attestation server, which
+// has such a list under "policies". What else that has is the server's business. Read gives files with measurements.
+func ParseFile(b []byte, read func(file string) ([]byte, error)) (*Set, error) {
+	policies, err := parseFile(b)
+	if err == nil {
+		policies, err = Expand(policies, read)
+	}
+	var set *Set
+	if err == nil {
+		set, err = New(policies)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading policies: %w", err)
+	}
+	return set, nil
+}
+
+func parseFile(b []byte) ([]Policy, error) {
+	var document yaml.Node
+	if err := yaml.Unmarshal(b, &document); err != nil {
+		return nil, err
+	}
+	if len(document.Content) == 0 || document.Content[0].Kind != yaml.MappingNode {
+		var list []Policy
+		err := DecodeYAML(b, &list)
+		return list, err
+	}
+	var c struct {
+		Policies []Policy       `yaml:"policies"`
+		Rest     map[string]any `yaml:",inline"`
+	}
+	err := DecodeYAML(b, &c)
+	return c.Policies, err
+}

@@ -85,7 +85,8 @@ type Claims struct {
 	Model    string `json:"model,omitempty"`
 	Serial   string `json:"serial,omitempty"`
 	Hostname string `json:"hostname,omitempty"`
-	// Boot is where the system came from: "network", or "disk" for what was kept as last-known-good.
+	// Boot is where the system came from: "network", or "disk" for what was kept as last-known-good. Stages in a
+	// report say it too.
 	Boot string `json:"boot,omitempty"`
 	// OverlayVersion is the newest that the machine has applied before, 0 for none.
 	OverlayVersion uint64 `json:"overlayVersion,omitempty"`

@@ -26,6 +26,8 @@ const (
 	answerTimeout = 30 * time.Second
 	// slotTimeout is how long a request waits for the processor.
 	slotTimeout = 10 * time.Second
+	// storeInterval is how long a machine should leave a server alone whose store is away.
+	storeInterval = 2 * time.Second
 	// approvalInterval is how often a machine in the queue should ask.
 	approvalInterval = time.Minute
 )

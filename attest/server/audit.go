@@ -114,11 +114,29 @@ func (d *decision) attrs(now time.Time) []slog.Attr {
 	return append(attrs, slog.Float64("ms", float64(now.Sub(d.start).Microseconds())/1000))
 }
 
-// Operator writes down what an operator has done, and how it ended.
-func (a *Audit) Operator(ctx context.Context, now time.Time, who, action, node string, err error) error {
-	attrs := []slog.Attr{slog.String("by", who), slog.String("action", action), slog.String("node", node[:min(len(node), maxText)])}
-	if err != nil {
-		attrs = append(attrs, slog.String("error", err.Error()))
+// Operation is what an operator has done, and how it ended.
+type Operation struct {
+	By, Action string
+	Node       string // the machine that it was done to, or
+	Overlay    string // the overlay, and its version if it is about one
+	Version    uint64
+	Err        error
+}
+
+// Operator writes an operation down.
+func (a *Audit) Operator(ctx context.Context, now time.Time, o Operation) error {
+	attrs := []slog.Attr{slog.String("by", o.By), slog.String("action", o.Action)}
+	if o.Node != "" {
+		attrs = append(attrs, slog.String("node", o.Node[:min(len(o.Node), maxText)]))
+	}
+	if o.Overlay != "" {
+		attrs = append(attrs, slog.String("overlay", o.Overlay[:min(len(o.Overlay), maxText)]))
+	}
+	if o.Version != 0 {
+		attrs = append(attrs, slog.Uint64("overlayVersion", o.Version))
+	}
+	if o.Err != nil {
+		attrs = append(attrs, slog.String("error", o.Err.Error()))
 	}
 	return a.write(ctx, now, "operator", attrs...)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ember-os/ember/attest/protocol"
+	"github.com/ember-os/ember/attest/store"
 	"github.com/ember-os/ember/attest/verify"
 )
 
@@ -27,6 +28,7 @@ const (
 	CodeConcurrent      = "ek-concurrent" // another request with this EK was answered at the same time
 	CodeBusy            = "server-busy"
 	CodeInternal        = "server-error"
+	CodeStore           = "store-unavailable" // what the servers share cannot be read or written now
 	CodeRevoked         = "ek-revoked"
 	CodeQueued          = "ek-queued"      // unknown; waits for an operator
 	CodeQueueFull       = "ek-queue-full"  // unknown, and so are too many others
@@ -75,6 +77,9 @@ func refused(err error) *refusal {
 		return r
 	case errors.As(err, &v):
 		return &refusal{status: http.StatusForbidden, code: v.Code, message: v.Message}
+	}
+	if errors.Is(err, store.ErrUnavailable) {
+		return &refusal{status: http.StatusServiceUnavailable, code: CodeStore, message: "the server cannot remember anything now", detail: err.Error(), after: storeInterval}
 	}
 	if errors.Is(err, context.Canceled) {
 		return &refusal{status: http.StatusBadRequest, code: CodeIncomplete, message: "the request is incomplete", detail: "the client has gone"}

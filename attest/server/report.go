@@ -67,17 +67,17 @@ func (s *Server) takeReport(w http.ResponseWriter, r *http.Request, from string,
 			return err
 		}
 	}
-	name, since := lastStage(report.Stages)
+	at := progress(report.Stages)
 	err = s.Registry.Report(r.Context(), store.Report{
 		Node: node, Time: now.UTC(), Address: from, Certificate: number,
 		Stages: report.Stages, Status: report.Status, Health: report.Health,
-	}, name, since)
+	}, at)
 	if errors.Is(err, store.ErrNotFound) {
 		return &refusal{status: http.StatusForbidden, code: CodeReceipt, message: "there is no receipt in the report, and there was none before, or the machine has attested again"}
 	} else if err != nil {
 		return err
 	}
-	return s.Audit.report(r.Context(), now, node, from, number, name, report.Health.State)
+	return s.Audit.report(r.Context(), now, node, from, number, at.Stage, report.Health.State)
 }
 
 // certificate is that of a machine, nil without one. That it may end while its connection lasts is no reason to
@@ -104,12 +104,20 @@ func readReport(w http.ResponseWriter, r *http.Request) (*protocol.Report, error
 	return report, nil
 }
 
-// lastStage is the stage that was reached last, by its time.
-func lastStage(lines []string) (name string, since time.Duration) {
+// progress is the stage that was reached last, by its time, and where the boot came from, which stages of
+// last-known-good say.
+func progress(lines []string) (p store.Progress) {
 	for _, line := range lines {
-		if l, ok := stage.Parse(line); ok && (name == "" || l.T >= since) {
-			name, since = cut(l.Name, 32), l.T
+		l, ok := stage.Parse(line)
+		if !ok {
+			continue
+		}
+		if p.Stage == "" || l.T >= p.Since {
+			p.Stage, p.Since = cut(l.Name, 32), l.T
+		}
+		if from := l.Get("from"); from == "network" || from == "disk" {
+			p.Boot = from
 		}
 	}
-	return name, since
+	return p
 }

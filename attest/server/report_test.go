@@ -60,7 +60,7 @@ func TestReport(t *testing.T) {
 		t.Fatalf("before the report: %+v, %v", s, err)
 	}
 	report := protocol.Report{
-		Version: protocol.Version, Stages: []string{"ember: stage=start t=0.100", "ember: stage=attest t=4.000"},
+		Version: protocol.Version, Stages: []string{"ember: stage=start t=0.100", "ember: stage=boot t=0.900 phase=attest from=network", "ember: stage=attest t=4.000"},
 		Status: json.RawMessage(`{"Version":"0.1.0"}`), Health: protocol.Health{State: "starting"},
 	}
 	client, _ := l.dial(t, tls.Certificate{Certificate: g.Certificates, PrivateKey: m.Signer()})
@@ -80,7 +80,7 @@ func TestReport(t *testing.T) {
 	if err != nil || s.Granted != nil || s.Refused != nil {
 		t.Fatalf("after the report: %+v, %v", s, err)
 	}
-	if p := s.Proof; p.Code != store.Granted || p.Stage != "attest" || p.Since != 4*time.Second || p.Health != "healthy" || p.Claims.Image != "v1" {
+	if p := s.Proof; p.Code != store.Granted || p.Stage != "attest" || p.Since != 4*time.Second || p.Health != "healthy" || p.Claims.Boot != "network" || p.Claims.Image != "v1" {
 		t.Errorf("proof %+v", p)
 	}
 	if e, err := l.registry.ProofEvidence(ctx, m.Node()); err != nil || len(e.Events) == 0 || len(e.PCRs) != 16 || len(e.PCRs[7].Value) != 32 {

@@ -228,15 +228,48 @@ func (r *Registry) Publish(ctx context.Context, name string, version uint64) err
 			return err
 		}
 		if err == nil {
-			newest, err := strconv.ParseUint(string(e.Value), 10, 64)
+			newest, err := newest(name, e)
 			switch {
 			case err != nil:
-				return fmt.Errorf("reading the newest version of overlay %q: %w", name, err)
+				return err
 			case newest > version:
 				return fmt.Errorf("%w: %d", ErrOlder, newest)
 			case newest == version:
 				return nil
 			}
+		}
+		_, err = r.store.Put(ctx, overlays+name, strconv.AppendUint(nil, version, 10), e.Revision, Forever)
+		if !errors.Is(err, ErrConflict) {
+			return err
+		}
+	}
+}
+
+// Newest is the newest version of an overlay that was published, 0 for none.
+func (r *Registry) Newest(ctx context.Context, name string) (uint64, error) {
+	e, err := r.store.Get(ctx, overlays+name)
+	if errors.Is(err, ErrNotFound) {
+		return 0, nil
+	} else if err != nil {
+		return 0, err
+	}
+	return newest(name, e)
+}
+
+func newest(name string, e Entry) (uint64, error) {
+	version, err := strconv.ParseUint(string(e.Value), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("reading the newest version of overlay %q: %w", name, err)
+	}
+	return version, nil
+}
+
+// Downgrade has Publish take a version from now on although newer ones were published: an operator has said so.
+func (r *Registry) Downgrade(ctx context.Context, name string, version uint64) error {
+	for {
+		e, err := r.store.Get(ctx, overlays+name)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
 		}
 		_, err = r.store.Put(ctx, overlays+name, strconv.AppendUint(nil, version, 10), e.Revision, Forever)
 		if !errors.Is(err, ErrConflict) {

@@ -29,9 +29,16 @@ const (
 	KeptReports = 4
 )
 
+// Progress is what the stages of a report come to.
+type Progress struct {
+	Stage string        // the last one
+	Since time.Duration // from the start of the kernel to it
+	Boot  string        // as in protocol.Claims, "" if no stage says it
+}
+
 // Report keeps a report of a machine that has a Proof of the same certificate, in the place of the one before of
-// the same boot, or else of the oldest; otherwise ErrNotFound. Stage and since are for the Proof.
-func (r *Registry) Report(ctx context.Context, report Report, stage string, since time.Duration) error {
+// the same boot, or else of the oldest; otherwise ErrNotFound. Progress is for the Proof.
+func (r *Registry) Report(ctx context.Context, report Report, progress Progress) error {
 	for {
 		p, revision, err := get[Proof](ctx, r.store, proven+report.Node)
 		if err != nil {
@@ -40,7 +47,10 @@ func (r *Registry) Report(ctx context.Context, report Report, stage string, sinc
 		if p.Certificate != report.Certificate {
 			return ErrNotFound
 		}
-		p.Reported, p.Stage, p.Since, p.Health = report.Time, stage, since, report.Health.State
+		p.Reported, p.Stage, p.Since, p.Health = report.Time, progress.Stage, progress.Since, report.Health.State
+		if progress.Boot != "" {
+			p.Claims.Boot = progress.Boot
+		}
 		_, err = put(ctx, r.store, proven+report.Node, p, revision, remembered)
 		if errors.Is(err, ErrConflict) {
 			continue

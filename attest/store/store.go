@@ -19,7 +19,8 @@ const (
 	MaxValue = 64 << 10
 )
 
-// Forever is the life of an entry that stays. Any other ends at its time, or up to a few seconds later.
+// Forever is the life of an entry that stays. Any other ends at its time, or later: by a few seconds, or, in a
+// shared store, by a sixteenth of its life.
 const Forever time.Duration = 0
 
 var (
@@ -27,6 +28,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrConflict is that the key has another revision than the caller thinks.
 	ErrConflict = errors.New("changed meanwhile")
+	// ErrUnavailable is that a shared store cannot be used now. A change may have been made nevertheless.
+	ErrUnavailable = errors.New("the store is not available")
 )
 
 // Entry is a key with its value. Revision is above 0 and grows with each change of the key, also over its

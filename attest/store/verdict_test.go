@@ -21,7 +21,7 @@ import (
 func granted(node, certificate string, at time.Time) store.Verdict {
 	return store.Verdict{
 		Node: node, Time: at, Address: "192.0.2.1", Code: store.Granted, Policy: "p", Tier: protocol.Attested,
-		Overlay: "o", Version: 3, Certificate: certificate, Claims: protocol.Claims{Image: "1", Boot: "network"},
+		Overlay: "o", Version: 3, Certificate: certificate, Claims: protocol.Claims{Image: "1"},
 	}
 }
 
@@ -136,7 +136,7 @@ func TestReports(t *testing.T) {
 		return r.Report(ctx, store.Report{
 			Node: nodeA, Time: *now, Certificate: certificate, Stages: []string{stage}, Health: protocol.Health{State: "healthy"},
 			Status: json.RawMessage(`{"Kernel":"6"}`),
-		}, stage, time.Second)
+		}, store.Progress{Stage: stage, Since: time.Second, Boot: "disk"})
 	}
 	if err := report("0", "start"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("without a proof: %v", err)
@@ -155,6 +155,23 @@ func TestReports(t *testing.T) {
 	if err := report("0", "ready"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("of an older boot: %v", err)
 	}
+	// The largest that the protocol takes can be kept.
+	large := store.Report{Node: nodeA, Time: *now, Certificate: "5", Health: protocol.Health{State: "healthy", Why: strings.Repeat("\x01", 512)}}
+	large.Status = json.RawMessage(`{"a":"` + strings.Repeat("<", protocol.MaxStatus-8) + `"}`)
+	for range protocol.MaxStages {
+		large.Stages = append(large.Stages, strings.Repeat(`"`, 12<<10/protocol.MaxStages))
+	}
+	if b, _ := json.Marshal(protocol.Report{Version: 1, Stages: large.Stages, Health: large.Health}); true {
+		if _, err := protocol.DecodeReport(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.Report(ctx, large, store.Progress{}); err != nil {
+		t.Errorf("the largest: %v", err)
+	}
+	if err := report("5", "ready"); err != nil {
+		t.Fatal(err)
+	}
 	list, err := r.Reports(ctx, nodeA)
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +184,7 @@ func TestReports(t *testing.T) {
 		t.Errorf("%v, want %v", got, want)
 	}
 	s, err := r.Summary(ctx, nodeA)
-	if err != nil || s.Proof.Stage != "ready" || s.Proof.Since != time.Second || s.Proof.Health != "healthy" || s.Time() != list[0].Time {
+	if err != nil || s.Proof.Stage != "ready" || s.Proof.Since != time.Second || s.Proof.Health != "healthy" || s.Proof.Claims.Boot != "disk" || s.Time() != list[0].Time {
 		t.Errorf("%+v, %v", s.Proof, err)
 	}
 }

@@ -73,10 +73,10 @@ func Start(t transport.TPM) (_ *Session, err error) {
 	if s.node, err = protocol.NodeID(s.ek.public); err != nil {
 		return nil, err
 	}
-	if s.ak, err = s.primary(tpm2.TPMRHNull, template(true)); err != nil {
+	if s.ak, err = s.primary(tpm2.TPMRHNull, Template(true)); err != nil {
 		return nil, fmt.Errorf("making the attestation key: %w", err)
 	}
-	if s.tls, err = s.primary(tpm2.TPMRHNull, template(false)); err != nil {
+	if s.tls, err = s.primary(tpm2.TPMRHNull, Template(false)); err != nil {
 		return nil, fmt.Errorf("making the TLS key: %w", err)
 	}
 	c, err := tpm2.Certify{
@@ -91,8 +91,8 @@ func Start(t transport.TPM) (_ *Session, err error) {
 	return s, nil
 }
 
-// template is of a P-256 key for ECDSA with SHA-256. A restricted one signs only what the TPM itself says.
-func template(restricted bool) tpm2.TPMTPublic {
+// Template is of a P-256 key for ECDSA with SHA-256. A restricted one signs only what the TPM itself says.
+func Template(restricted bool) tpm2.TPMTPublic {
 	unique := make([]byte, 32)
 	rand.Read(unique)
 	return tpm2.TPMTPublic{

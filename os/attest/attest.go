@@ -71,7 +71,6 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer unlock()
 	p := program{params: config.Attest, log: logline.New(os.Stderr, min(config.Log, slog.LevelInfo)), anchors: Dir, staging: staging, root: "/", system: x509.SystemCertPool, kernel: kernel, initrds: initrds}
 	m := machine{
 		log:      p.log,
@@ -81,6 +80,7 @@ func run(ctx context.Context, args []string) error {
 		attest:   p.attest,
 		setClock: p.setClock,
 		stage:    p.stage,
+		report:   p.report,
 		trust:    trust,
 		capTPM:   func() error { return capTPM(tpm.Device) },
 		reboot:   func() error { return syscall.Kill(1, syscall.SIGTERM) },
@@ -91,7 +91,13 @@ func run(ctx context.Context, args []string) error {
 		sleep: sleep,
 		state: State{Server: config.Attest.URL},
 	}
-	return m.run(ctx)
+	// Who attests once more need not wait for the reports.
+	if err := errors.Join(m.run(ctx), unlock()); err != nil {
+		m.reports.stop()
+		return err
+	}
+	m.reports.wait()
+	return nil
 }
 
 // lock keeps a second program from doing the same at the same time.

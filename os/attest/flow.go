@@ -43,14 +43,16 @@ type machine struct {
 	attest   func(context.Context, session) (*client.Result, error)
 	setClock func(time.Time) error
 	stage    func(context.Context, *client.Result) (overlay, error)
-	trust    func(context.Context) error // has the overlay's authorities trusted
+	report   func(context.Context, *client.Result) (*reports, error) // begins reports
+	trust    func(context.Context) error                             // has the overlay's authorities trusted
 	capTPM   func() error
 	reboot   func() error
 	notify   func(string) error
 	sleep    func(context.Context, time.Duration)
 
-	state State
-	said  teller
+	state   State
+	said    teller
+	reports *reports // of the last attestation; nil for none
 }
 
 // noTPM says that there is none that can attest.
@@ -145,6 +147,9 @@ func (m *machine) try(ctx context.Context, s session) (overlay, error) {
 	if err := m.keep(g.Certificates); err != nil {
 		return nil, err
 	}
+	m.reports.stop()
+	m.reports, err = m.report(ctx, result)
+	m.warn("the server gets no reports of this boot", err)
 	if g.Overlay == nil {
 		return nil, nil
 	}
@@ -184,6 +189,7 @@ func (m *machine) commit(o overlay) error {
 
 // finish caps the TPM, without which nothing of the overlay may start, and tells init.
 func (m *machine) finish(ctx context.Context) error {
+	m.reports.proved()
 	for n := 1; ; n++ {
 		err := m.capTPM()
 		if err == nil {

@@ -80,6 +80,7 @@ func newLab(t *testing.T) *lab {
 		},
 		setClock: func(at time.Time) error { l.do("clock " + at.Format(time.RFC3339)); return nil },
 		stage:    func(context.Context, *client.Result) (overlay, error) { l.do("stage"); return fakeOverlay{l}, nil },
+		report:   func(context.Context, *client.Result) (*reports, error) { return nil, nil },
 		trust:    func(context.Context) error { l.do("trust"); return nil },
 		capTPM:   func() error { l.do("cap"); return nil },
 		reboot:   func() error { l.do("reboot"); return nil },

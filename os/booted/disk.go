@@ -48,8 +48,8 @@ var secureBoot = func() [sha256.Size]byte {
 // from the stub: neither depends on where the image came from. With Secure Boot these two and PCR 7 are enough: it
 // says whose signature the image has, and firmware starts no other. Without, any program could extend PCR 9 and 11
 // with the same digests and then read what is sealed, so PCR 4 is needed too, which has the digest of each program
-// that firmware starts. That one also has a trace of each boot entry that was tried before, so there are several
-// predictions: for none to MaxTried such entries.
+// that firmware starts, before it runs. That one also has a trace of each boot entry that was tried before, so there
+// are several predictions: for none to MaxTried such entries.
 func (b Boot) Disk() ([]tpm.PCRs, error) {
 	at := b.program()
 	if at < 0 {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ember-os/ember/os/health/kubeconfig"
 	"github.com/ember-os/ember/os/health/node"
+	"github.com/ember-os/ember/os/textfile"
 )
 
 // settings is the file Config.
@@ -27,15 +28,10 @@ const maxSettings = 64 << 10
 
 // readSettings gives nothing if there is no file.
 func readSettings(path string) (settings, error) {
-	f, err := os.Open(path)
+	text, err := textfile.Read(path, maxSettings)
 	if errors.Is(err, fs.ErrNotExist) {
 		return settings{}, nil
 	}
-	if err != nil {
-		return settings{}, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxSettings))
 	if err != nil {
 		return settings{}, err
 	}

@@ -3,8 +3,8 @@
 //
 // The stub in the image does not run, so the kernel gets the initrd without the stub's addition, and PCRs are neither
 // reset nor extended: what was sealed to a boot opens, or does not, as if the kernel before it still ran. Ember's
-// kernel checks no signature (no CONFIG_KEXEC_SIG). Where lockdown is on it loads nothing then, because it could not
-// be checked.
+// kernel is built without CONFIG_KEXEC_SIG: it checks no signature, with lockdown neither, so root can start any kernel
+// until kernel.kexec_load_disabled is set. One that has it demands a signature when it is locked down.
 package kexec
 
 import (
@@ -22,7 +22,7 @@ import (
 )
 
 // ErrForbidden says that this kernel loads no other.
-var ErrForbidden = errors.New("the kernel forbids it: kernel.kexec_load_disabled is set, or lockdown is on")
+var ErrForbidden = errors.New("the kernel forbids it: kernel.kexec_load_disabled is set, or it is locked down and demands a signature")
 
 // loaded is 1 if a kernel is loaded.
 const loaded = "/sys/kernel/kexec_loaded"

@@ -210,7 +210,11 @@ func TestStop(t *testing.T) {
 			defer s.onPanicOfRun()
 			panic("a bug")
 		}
-		s.stop(power.Request{Action: power.PowerOff, Reason: "test"})
+		action := power.PowerOff
+		if end == "kexec" {
+			action = power.Kexec
+		}
+		s.stop(power.Request{Action: action, Reason: "test"})
 	}
 	for _, tt := range []struct {
 		end  string
@@ -218,6 +222,7 @@ func TestStop(t *testing.T) {
 		line string
 	}{
 		{"poweroff", syscall.SIGINT, "stage=stopped"},
+		{"kexec", syscall.SIGHUP, "asking the kernel to kexec: "}, // reboots, because none is loaded
 		{"panic", syscall.SIGHUP, `error="a bug" next="reboot in 1s"`},
 	} {
 		cmd := nstest.Command(t, syscall.CLONE_NEWPID|syscall.CLONE_NEWNS)

@@ -3,12 +3,13 @@ package unit
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/ember-os/ember/os/textfile"
 )
 
 // Dirs is where unit files are, the more important directories first.
@@ -197,22 +198,7 @@ func (t *tree) read(at string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	info, err := os.Stat(t.root + to)
-	if err == nil && !info.Mode().IsRegular() { // a FIFO would be waited for
-		err = fs.ErrInvalid
-	}
-	if err != nil {
-		return "", fmt.Errorf("reading %s: %w", at, cause(err))
-	}
-	f, err := os.Open(t.root + to)
-	if err != nil {
-		return "", fmt.Errorf("reading %s: %w", at, cause(err))
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, longest+1))
-	if err == nil && len(text) > longest {
-		err = fmt.Errorf("it has more than %d bytes", longest)
-	}
+	text, err := textfile.Read(t.root+to, longest)
 	if err != nil {
 		return "", fmt.Errorf("reading %s: %w", at, cause(err))
 	}

@@ -19,6 +19,7 @@ type config struct {
 	TLS       keyPair         `yaml:"tls"`
 	Enrolment enrolment       `yaml:"enrolment"`
 	Overlays  overlays        `yaml:"overlays"`
+	Operators operators       `yaml:"operators"`
 	Policies  []policy.Policy `yaml:"policies"`
 }
 
@@ -31,6 +32,7 @@ type fixed struct {
 	Binding   string         `yaml:"binding"`
 	Proxies   []netip.Prefix `yaml:"proxies"`
 	Authority keyPair        `yaml:"authority"`
+	Store     sharedStore    `yaml:"store"`
 	Queue     int            `yaml:"queue"`
 	Limits    limits         `yaml:"limits"`
 	Status    status         `yaml:"status"`
@@ -57,6 +59,13 @@ type overlays struct {
 	Identity string   `yaml:"identity"`
 	Keys     []string `yaml:"keys"`
 	Private  bool     `yaml:"private"`
+	Keep     int      `yaml:"keep"`
+	MaxSize  int64    `yaml:"maxSize"`
+}
+
+type operators struct {
+	Listen string `yaml:"listen"`
+	Folder string `yaml:"folder"`
 }
 
 type limits struct {
@@ -81,6 +90,7 @@ func defaults() config {
 		Data:    "/var/lib/attestd",
 		Audit:   onStdout,
 		Binding: bindConnection,
+		Store:   sharedStore{etcdStore{Prefix: defaultPrefix}},
 		Queue:   1000,
 		Limits: limits{
 			RequestsPerAddress:    server.DefaultLimits.AddressPerMinute,
@@ -88,7 +98,7 @@ func defaults() config {
 			Connections:           server.DefaultConnections.All,
 			ConnectionsPerAddress: server.DefaultConnections.PerAddress,
 		},
-	}}
+	}, Overlays: overlays{Keep: 5, MaxSize: 1 << 30}}
 }
 
 // readConfig reads the file. Flags that are not empty come before it.
@@ -111,7 +121,8 @@ func parseConfig(b []byte, folder string, flags flags) (*config, error) {
 	}
 	for _, p := range []*string{
 		&c.Data, &c.Admin, &c.TLS.Certificate, &c.TLS.Key, &c.Authority.Certificate, &c.Authority.Key,
-		&c.Enrolment.Vendors, &c.Enrolment.Machines, &c.Overlays.Folder, &c.Overlays.Identity,
+		&c.Enrolment.Vendors, &c.Enrolment.Machines, &c.Overlays.Folder, &c.Overlays.Identity, &c.Operators.Folder,
+		&c.Store.Etcd.TLS.Authority, &c.Store.Etcd.TLS.Certificate, &c.Store.Etcd.TLS.Key, &c.Store.Etcd.PasswordFile,
 	} {
 		*p = under(folder, *p)
 	}
@@ -132,7 +143,7 @@ func parseConfig(b []byte, folder string, flags flags) (*config, error) {
 	if c.Admin == "" {
 		c.Admin = filepath.Join(c.Data, "admin.sock")
 	}
-	if c.Authority == (keyPair{}) {
+	if c.Authority == (keyPair{}) && len(c.Store.Etcd.Endpoints) == 0 {
 		c.Authority = keyPair{filepath.Join(c.Data, "machines-ca.pem"), filepath.Join(c.Data, "machines-ca-key.pem")}
 	}
 	return &c, c.check()
@@ -155,6 +166,8 @@ func (c *config) check() error {
 		return errors.New("tls needs both certificate and key")
 	case (c.Authority.Certificate == "") != (c.Authority.Key == ""):
 		return errors.New("authority needs both certificate and key")
+	case c.Authority == (keyPair{}):
+		return errors.New("authority is missing: servers that share a store sign the machines' certificates with one key")
 	case c.Status.Listen == "" && len(c.Status.Names) > 0:
 		return errors.New("status.names are of the status page, but status.listen is missing")
 	case c.Queue < 0:
@@ -165,6 +178,15 @@ func (c *config) check() error {
 		return errors.New("overlays.identity is missing: without it no overlay can be opened for a machine")
 	case c.Overlays.Private && c.TLS == (keyPair{}):
 		return errors.New("overlays.private needs tls: machines show a certificate")
+	case c.Overlays.Keep < 0 || c.Overlays.MaxSize < 0:
+		return errors.New("overlays.keep and overlays.maxSize are numbers from 0 on")
+	case (c.Operators.Listen == "") != (c.Operators.Folder == ""):
+		return errors.New("operators needs both listen and folder")
+	case c.Operators.Listen != "" && c.TLS == (keyPair{}):
+		return errors.New("operators needs tls: they see by its certificate that this is their server")
+	}
+	if err := c.Store.Etcd.check(); err != nil {
+		return fmt.Errorf("store.etcd: %w", err)
 	}
 	set, err := policy.New(c.Policies)
 	if err != nil {
@@ -183,7 +205,7 @@ func (c *config) check() error {
 
 // sameFixed tells whether a running server can go on with another configuration.
 func (c *config) sameFixed(other *config) bool {
-	return reflect.DeepEqual(c.fixed, other.fixed) && (c.TLS == keyPair{}) == (other.TLS == keyPair{})
+	return reflect.DeepEqual(c.fixed, other.fixed) && c.Operators.Listen == other.Operators.Listen && (c.TLS == keyPair{}) == (other.TLS == keyPair{})
 }
 
 // files are all that settings are read from.
@@ -191,6 +213,7 @@ func (c *config) files() []string {
 	var all []string
 	for _, p := range []string{
 		c.TLS.Certificate, c.TLS.Key, c.Enrolment.Vendors, c.Enrolment.Machines, c.Overlays.Folder, c.Overlays.Identity,
+		c.Operators.Folder,
 	} {
 		if p != "" {
 			all = append(all, p)

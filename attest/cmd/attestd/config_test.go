@@ -51,6 +51,9 @@ func TestManual(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := defaults().fixed
+	etcd := c.Store.Etcd
+	want.Store.Etcd.Endpoints, want.Store.Etcd.TLS = etcd.Endpoints, etcd.TLS
+	want.Store.Etcd.Username, want.Store.Etcd.PasswordFile = etcd.Username, etcd.PasswordFile
 	want.Admin, want.Proxies, want.Authority, want.Status = c.Admin, c.Proxies, c.Authority, c.Status
 	if !reflect.DeepEqual(c.fixed, want) {
 		t.Errorf("%+v, the defaults are %+v", c.fixed, want)
@@ -77,6 +80,7 @@ func TestDefaults(t *testing.T) {
 
 func TestConfigErrors(t *testing.T) {
 	const tls = "tls: {certificate: a, key: b}\n"
+	const shared = "authority: {certificate: a, key: b}\n"
 	for _, test := range []struct{ text, want string }{
 		{"", "it is empty"},
 		{"listen: :1", "tls is missing"},
@@ -86,11 +90,25 @@ func TestConfigErrors(t *testing.T) {
 		{tls + "binding: none", `binding is "none"`},
 		{tls + "authority: {key: a}", "authority needs both"},
 		{tls + "queue: -1", "queue is negative"},
+		{tls + "store: {etcd: {username: a}}", "store.etcd: endpoints is missing"},
+		{tls + "store: {etcd: {endpoints: ['http://a:1']}}", "authority is missing"},
+		{tls + shared + "store: {etcd: {endpoints: [etcd1]}}", `endpoint "etcd1" is not of the form`},
+		{tls + shared + "store: {etcd: {endpoints: ['https://etcd1']}}", `"https://etcd1" is not of the form https://HOST:PORT`},
+		{tls + shared + "store: {etcd: {endpoints: ['https://a:1/x']}}", "is not of the form"},
+		{tls + shared + "store: {etcd: {endpoints: ['unix://a/x']}}", "is not of the form unix:///PATH"},
+		{tls + shared + "store: {etcd: {endpoints: ['https://a:1', 'http://b:1']}}", "both https and http"},
+		{tls + shared + "store: {etcd: {endpoints: ['http://a:1'], tls: {authority: a}}}", "begin with http://"},
+		{tls + shared + "store: {etcd: {endpoints: ['https://a:1'], tls: {key: a}}}", "tls needs both"},
+		{tls + shared + "store: {etcd: {endpoints: ['https://a:1'], username: a}}", "need each other"},
+		{tls + shared + "store: {etcd: {endpoints: ['https://a:1'], prefix: a}}", "does not end with /"},
 		{tls + "limits: {connections: 0}", "limits are numbers from 1 on"},
 		{tls + "proxies: [10.0.0.1]", "10.0.0.1"},
 		{tls + "overlays: {folder: o}", "overlays.identity is missing"},
 		{tls + "overlays: {keys: [abc]}", "overlays.keys"},
 		{"binding: challenge\noverlays: {private: true}", "overlays.private needs tls"},
+		{tls + "overlays: {keep: -1}", "numbers from 0 on"},
+		{tls + "operators: {listen: \":1\"}", "operators needs both"},
+		{"binding: challenge\noperators: {listen: \":1\", folder: o}", "operators needs tls"},
 		{tls + "policies: [{name: p}]", `policies: policy "p": tiers is missing`},
 		{tls + "policies: [{name: p, tiers: [none], overlay: o}]", "overlays.folder is missing"},
 	} {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ember-os/ember/attest/admin"
+	"github.com/ember-os/ember/attest/roster"
 	"github.com/ember-os/ember/attest/store"
 	"github.com/ember-os/ember/os/cli"
 )
@@ -171,6 +172,11 @@ func check(ctx context.Context, path string, f flags) error {
 	if err != nil {
 		return err
 	}
+	if len(c.Store.Etcd.Endpoints) > 0 {
+		if _, err := c.Store.Etcd.settings(); err != nil {
+			return err
+		}
+	}
 	for _, warning := range l.warnings {
 		fmt.Fprintln(os.Stderr, "attestd:", warning)
 	}
@@ -192,7 +198,7 @@ func named(args []string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading machines: %w", err)
 	}
-	machines, err := parseMachines(b)
+	machines, err := roster.Parse(b)
 	if err != nil {
 		return nil, fmt.Errorf("reading machines of %s: %w", args[0], err)
 	}

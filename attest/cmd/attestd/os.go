@@ -1,13 +1,11 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"net"
-	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -65,17 +63,6 @@ func (a *auditFile) Close() error {
 	return a.f.Close()
 }
 
-type peerKey struct{}
-
-// withPeer notes who is at the other end of a unix socket (unix(7), SO_PEERCRED).
-func withPeer(ctx context.Context, c net.Conn) context.Context {
-	who, err := peerOf(c)
-	if err != nil {
-		who = "unknown"
-	}
-	return context.WithValue(ctx, peerKey{}, who)
-}
-
 func peerOf(c net.Conn) (string, error) {
 	u, ok := c.(*net.UnixConn)
 	if !ok {
@@ -94,11 +81,6 @@ func peerOf(c net.Conn) (string, error) {
 		return "", err
 	}
 	return fmt.Sprintf("uid %d", credentials.Uid), nil
-}
-
-func peer(r *http.Request) string {
-	who, _ := r.Context().Value(peerKey{}).(string)
-	return who
 }
 
 func inode(info fs.FileInfo) uint64 {

@@ -6,33 +6,25 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
-	"github.com/ember-os/ember/attest/admin"
 	"github.com/ember-os/ember/attest/metrics"
+	"github.com/ember-os/ember/attest/operator"
+	"github.com/ember-os/ember/attest/overlay/depot"
 	"github.com/ember-os/ember/attest/server"
 	"github.com/ember-os/ember/attest/store"
-	"github.com/ember-os/ember/attest/store/bolt"
+	"github.com/ember-os/ember/attest/trace"
 	"github.com/ember-os/ember/os/version"
 )
 
 const (
-	// headerTimeout is how long a client may take for the header of a request, its TPM's work included if it
-	// makes the quote first.
-	headerTimeout = time.Minute
-	idleTimeout   = time.Minute
-	maxHeader     = 16 << 10
 	// stopTimeout is how long requests have to end when the server stops.
 	stopTimeout = 20 * time.Second
 	// watchInterval is how often files are looked at.
@@ -46,20 +38,29 @@ type process struct {
 	config *config
 	log    *slog.Logger
 
-	store       *bolt.Store
+	store       store.Store
 	registry    *store.Registry
 	audit       *auditFile
 	server      *server.Server
 	metrics     *metrics.Metrics
+	tracer      *trace.Tracer // nil unless asked for
 	stopping    atomic.Bool
 	certificate atomic.Pointer[tls.Certificate]
+	operators   atomic.Pointer[operator.Set]
+	depot       atomic.Pointer[depot.Depot]
 	overlays    server.Overlays
 	seen        string // fingerprint of the files in use
+
+	reloads   chan chan server.Overlays // asks watch for a reload, and gets what is published then
+	unwatched chan struct{}             // closed when watch has ended
 }
 
 // start opens everything but the network.
 func start(ctx context.Context, path string, flags flags, log *slog.Logger) (*process, error) {
-	p := &process{path: path, flags: flags, log: log, metrics: metrics.New(version.Version)}
+	p := &process{
+		path: path, flags: flags, log: log, metrics: metrics.New(version.Version),
+		reloads: make(chan chan server.Overlays), unwatched: make(chan struct{}),
+	}
 	if err := p.open(ctx); err != nil {
 		p.close()
 		return nil, err
@@ -75,10 +76,13 @@ func (p *process) open(ctx context.Context) error {
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return fmt.Errorf("making the data folder: %w", err)
 	}
-	if p.store, err = bolt.Open(filepath.Join(c.Data, "store")); err != nil {
+	if p.store, err = openStore(ctx, c, p.log); err != nil {
 		return err
 	}
 	p.registry = store.NewRegistry(p.store, nil)
+	if p.tracer, err = trace.New(ctx, version.Version); err != nil {
+		return err
+	}
 	if p.audit, err = openAudit(c.Audit); err != nil {
 		return err
 	}
@@ -126,17 +130,23 @@ func (p *process) fingerprint(c *config) string {
 func (p *process) use(c *config, l *loaded, seen string) {
 	p.config, p.seen, p.overlays = c, seen, l.settings.Overlays
 	p.certificate.Store(l.certificate)
+	p.operators.Store(&l.operators)
+	p.depot.Store(l.depot)
 	if l.certificate != nil && l.certificate.Leaf != nil {
 		p.metrics.Certificate(l.certificate.Leaf.NotAfter)
 	}
 	p.metrics.Reloaded(true, time.Now())
 	for _, err := range l.warnings {
 		p.log.Warn("loading", "problem", err)
+		if errors.Is(err, store.ErrUnavailable) {
+			p.seen = "" // an overlay is published when the store is back
+		}
 	}
 }
 
-// reload reads everything again. If something is wrong, everything stays as it is.
+// reload reads everything again. If something is wrong, everything stays as it is, but for operators.
 func (p *process) reload(ctx context.Context) error {
+	p.readOperators()
 	c, err := readConfig(p.path, p.flags)
 	if err != nil {
 		p.seen = p.fingerprint(p.config)
@@ -145,7 +155,7 @@ func (p *process) reload(ctx context.Context) error {
 	seen := p.fingerprint(c)
 	p.seen = seen // a fault is told of once
 	if !p.config.sameFixed(c) {
-		return errors.New("what has changed in the configuration needs a restart: only tls, enrolment, overlays and policies are read again")
+		return errors.New("what has changed in the configuration needs a restart: only tls, enrolment, operators.folder, overlays and policies are read again")
 	}
 	l, err := load(ctx, c, p.registry, p.overlays)
 	if err != nil {
@@ -158,12 +168,15 @@ func (p *process) reload(ctx context.Context) error {
 
 // watch reloads when a file has changed, and on SIGHUP, when the audit log is opened again as well.
 func (p *process) watch(ctx context.Context, hangup <-chan os.Signal, every time.Duration) {
+	defer close(p.unwatched)
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
+		var asked chan server.Overlays
 		select {
 		case <-ctx.Done():
 			return
+		case asked = <-p.reloads:
 		case <-hangup:
 			if err := p.audit.reopen(); err != nil {
 				p.log.Error("opening the audit log again", "error", err)
@@ -179,6 +192,9 @@ func (p *process) watch(ctx context.Context, hangup <-chan os.Signal, every time
 		} else {
 			p.log.Info("reloaded")
 		}
+		if asked != nil {
+			asked <- p.overlays
+		}
 	}
 }
 
@@ -192,55 +208,45 @@ func serve(ctx context.Context, path string, flags flags, log *slog.Logger) erro
 		return err
 	}
 	defer p.close()
-	public, err := net.Listen("tcp", p.config.Listen)
+	l, err := listen(p.config)
 	if err != nil {
-		return fmt.Errorf("listening for machines: %w", err)
+		return err
 	}
-	private, err := listenUnix(p.config.Admin)
-	if err != nil {
-		public.Close()
-		return fmt.Errorf("listening for operators: %w", err)
-	}
-	var status net.Listener
-	if address := p.config.Status.Listen; address != "" {
-		if status, err = net.Listen("tcp", address); err != nil {
-			public.Close()
-			private.Close()
-			return fmt.Errorf("listening for the status page: %w", err)
-		}
-	}
-	return p.run(ctx, public, private, status, hangup)
+	return p.run(ctx, l, hangup)
 }
 
-// run serves until ctx ends. Status may be nil.
-func (p *process) run(ctx context.Context, public, private, status net.Listener, hangup <-chan os.Signal) error {
+// run serves until ctx ends.
+func (p *process) run(ctx context.Context, l listeners, hangup <-chan os.Signal) error {
 	c := p.config
-	public = server.Listen(public, server.Connections{All: c.Limits.Connections, PerAddress: c.Limits.ConnectionsPerAddress, Proxies: c.Proxies},
-		func(from netip.Addr) { p.log.Debug("too many connections", "address", from) })
+	fields := []any{"address", l.machines.Addr().String(), "binding", c.Binding, "operators", l.local.Addr().String()}
+	machines, local := p.httpServer(p.tracer.Handler(p.server)), p.httpServer(p.adminHandler())
+	local.ConnContext = withPeer
+	servers := []*http.Server{machines, local}
+	failed := make(chan error, 4)
+	public := p.limited(l.machines)
 	if c.TLS != (keyPair{}) {
 		public = tls.NewListener(public, p.tlsConfig())
 	}
-	machines, operators := p.httpServer(p.server), p.httpServer(p.adminHandler())
-	operators.ConnContext = withPeer
-	servers := []*http.Server{machines, operators}
-	failed := make(chan error, 3)
 	go func() { failed <- machines.Serve(public) }()
-	go func() { failed <- operators.Serve(private) }()
-	if status != nil {
-		p.log.Info("serving the status page", "address", status.Addr().String())
+	go func() { failed <- local.Serve(l.local) }()
+	if l.remote != nil {
+		remote := p.httpServer(p.named(p.adminHandler()))
+		servers = append(servers, remote)
+		fields = append(fields, "remoteOperators", l.remote.Addr().String())
+		operators := p.onlyOperators(p.limited(l.remote))
+		go func() { failed <- remote.Serve(operators) }()
+	}
+	if l.status != nil {
 		people := p.httpServer(p.statusHandler())
 		people.WriteTimeout = statusTimeout
 		servers = append(servers, people)
-		status = server.Listen(status, server.DefaultConnections, nil)
+		fields = append(fields, "status", l.status.Addr().String())
+		status := server.Listen(l.status, server.DefaultConnections, nil)
 		go func() { failed <- people.Serve(status) }()
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	watching := make(chan struct{})
-	go func() {
-		defer close(watching)
-		p.watch(ctx, hangup, watchInterval)
-	}()
-	p.log.Info("serving", "address", public.Addr().String(), "binding", c.Binding, "operators", private.Addr().String())
+	go p.watch(ctx, hangup, watchInterval)
+	p.log.Info("serving", fields...)
 	daemon.SdNotify(false, daemon.SdNotifyReady)
 
 	var err error
@@ -251,7 +257,7 @@ func (p *process) run(ctx context.Context, public, private, status net.Listener,
 	}
 	p.stopping.Store(true)
 	cancel()
-	<-watching
+	<-p.unwatched
 	end, stop := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer stop()
 	for _, s := range servers {
@@ -259,52 +265,8 @@ func (p *process) run(ctx context.Context, public, private, status net.Listener,
 			s.Close()
 		}
 	}
+	if err := p.tracer.Close(end); err != nil {
+		p.log.Error("sending the last traces", "error", err)
+	}
 	return err
-}
-
-// httpServer speaks HTTP/1.1 only: one request, perhaps a download.
-func (p *process) httpServer(h http.Handler) *http.Server {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	return &http.Server{
-		Handler:           h,
-		Protocols:         protocols,
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
-	}
-}
-
-func (p *process) tlsConfig() *tls.Config {
-	return &tls.Config{
-		MinVersion:             tls.VersionTLS13,
-		NextProtos:             []string{"http/1.1"},
-		GetCertificate:         func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return p.certificate.Load(), nil },
-		ClientAuth:             tls.VerifyClientCertIfGiven,
-		ClientCAs:              p.server.Authority.Pool(),
-		SessionTicketsDisabled: true, // a machine connects once
-	}
-}
-
-func (p *process) adminHandler() http.Handler {
-	return admin.Handler(p.registry, peer, func(ctx context.Context, who, action, node string, err error) {
-		p.server.Audit.Operator(ctx, time.Now(), who, action, node, err)
-	})
-}
-
-// listenUnix listens where only this user may connect. What a server before has left there goes; that none runs
-// is known from the store's lock.
-func listenUnix(path string) (net.Listener, error) {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	// It gets its mode before anybody can connect.
-	old := syscall.Umask(0o177)
-	defer syscall.Umask(old)
-	l, err := net.Listen("unix", path)
-	if err != nil && strings.Contains(err.Error(), "invalid argument") {
-		err = fmt.Errorf("%w: the path may be longer than 107 bytes, see admin in the configuration", err)
-	}
-	return l, err
 }

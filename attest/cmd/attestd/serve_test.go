@@ -25,8 +25,10 @@ import (
 	"filippo.io/age"
 
 	"github.com/ember-os/ember/attest/admin"
+	"github.com/ember-os/ember/attest/metrics"
 	"github.com/ember-os/ember/attest/policy"
 	"github.com/ember-os/ember/attest/protocol"
+	"github.com/ember-os/ember/attest/server"
 	"github.com/ember-os/ember/attest/store"
 )
 
@@ -34,6 +36,7 @@ import (
 type running struct {
 	dir     string
 	address string
+	remote  string // of operators
 	status  string // the URL of the status page, if there is one
 	hangup  chan os.Signal
 	stop    context.CancelFunc
@@ -70,6 +73,7 @@ func (i *issuer) writePair(t *testing.T, dir string) {
 }
 
 const minimal = `
+listen: 127.0.0.1:0
 data: data
 admin: a.sock
 audit: audit.log
@@ -91,34 +95,32 @@ func prepare(t *testing.T, text string) (dir string, certificate *issuer) {
 	return dir, certificate
 }
 
-func begin(t *testing.T, text string) (*running, *issuer) {
+func begin(t *testing.T, text string, more ...func(*testing.T)) (*running, *issuer) {
 	t.Helper()
 	dir, certificate := prepare(t, text)
+	for _, f := range more {
+		f(t)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	r := &running{dir: dir, hangup: make(chan os.Signal, 1), stop: cancel, done: make(chan error, 1), log: new(output)}
 	p, err := start(ctx, "attestd.yaml", flags{}, slog.New(slog.NewTextHandler(r.log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	public, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := listen(p.config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	private, err := listenUnix(p.config.Admin)
-	if err != nil {
-		t.Fatal(err)
+	r.address, r.admin = l.machines.Addr().String(), admin.Unix("a.sock")
+	if l.remote != nil {
+		r.remote = l.remote.Addr().String()
 	}
-	var status net.Listener
-	if p.config.Status.Listen != "" {
-		if status, err = net.Listen("tcp", p.config.Status.Listen); err != nil {
-			t.Fatal(err)
-		}
-		r.status = "http://" + status.Addr().String()
+	if l.status != nil {
+		r.status = "http://" + l.status.Addr().String()
 	}
-	r.address, r.admin = public.Addr().String(), admin.Unix("a.sock")
 	go func() {
 		defer p.close()
-		r.done <- p.run(ctx, public, private, status, r.hangup)
+		r.done <- p.run(ctx, l, r.hangup)
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -368,5 +370,19 @@ func TestMeasurements(t *testing.T) {
 func TestPrintable(t *testing.T) {
 	if got := printable([]string{"rack 4\x1b[2J\n", ""}); got[0] != "rack 4?[2J?" || got[1] != "-" {
 		t.Errorf("%q", got)
+	}
+}
+
+// An overlay that could not be published because the store was away is tried again.
+func TestPublishAgain(t *testing.T) {
+	for problem, want := range map[error]string{
+		errors.New("its manifest is wrong"):                     "seen",
+		fmt.Errorf("reading overlay: %w", store.ErrUnavailable): "",
+	} {
+		p := &process{log: slog.New(slog.DiscardHandler), metrics: metrics.New("")}
+		p.use(new(config), &loaded{settings: new(server.Settings), warnings: []error{problem}}, "seen")
+		if p.seen != want {
+			t.Errorf("%v: %q", problem, p.seen)
+		}
 	}
 }

@@ -12,8 +12,11 @@ import (
 
 	"filippo.io/age"
 
+	"github.com/ember-os/ember/attest/operator"
+	"github.com/ember-os/ember/attest/overlay/depot"
 	"github.com/ember-os/ember/attest/overlay/manifest"
 	"github.com/ember-os/ember/attest/policy"
+	"github.com/ember-os/ember/attest/roster"
 	"github.com/ember-os/ember/attest/server"
 	"github.com/ember-os/ember/attest/store"
 )
@@ -22,6 +25,8 @@ import (
 type loaded struct {
 	certificate *tls.Certificate // nil without TLS
 	settings    *server.Settings
+	operators   operator.Set
+	depot       *depot.Depot // nil without a folder of overlays
 	// warnings are problems that others do not suffer from: a vendor's certificate, an overlay.
 	warnings []error
 }
@@ -51,10 +56,21 @@ func load(ctx context.Context, c *config, registry *store.Registry, old server.O
 	if s.Machines, err = listedMachines(c.Enrolment.Machines); err != nil {
 		return nil, err
 	}
+	if c.Operators.Folder != "" {
+		var odd []error
+		if l.operators, odd, err = operator.Read(c.Operators.Folder); err != nil {
+			return nil, err
+		}
+		l.warnings = append(l.warnings, odd...)
+	}
 	if c.Overlays.Folder != "" {
 		p, err := publisher(c, registry)
 		if err != nil {
 			return nil, err
+		}
+		l.depot = &depot.Depot{
+			Folder: p.Folder, Identities: p.Identities, Keys: p.Keys, Registry: registry,
+			Keep: c.Overlays.Keep, MaxSize: c.Overlays.MaxSize,
 		}
 		if s.Overlays, err = p.Read(ctx, old); err != nil {
 			l.warnings = append(l.warnings, err)
@@ -76,7 +92,7 @@ func listedMachines(path string) (map[string]bool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the list of machines: %w", err)
 	}
-	machines, err := parseMachines(b)
+	machines, err := roster.Parse(b)
 	if err != nil {
 		return nil, fmt.Errorf("reading the list of machines %s: %w", path, err)
 	}
@@ -105,16 +121,21 @@ func publisher(c *config, registry *store.Registry) (*server.Publisher, error) {
 }
 
 // fingerprint changes when a file does, or what is in a folder or in the folders in it: names, sizes, times and
-// inodes. What cannot be read has a fingerprint too.
+// inodes. What cannot be read has a fingerprint too. Names that begin with a dot are not looked at: an overlay is
+// being received there.
 func fingerprint(paths []string) string {
 	var b strings.Builder
 	for _, path := range paths {
+		path = filepath.Clean(path)
 		all := []string{path}
 		for _, pattern := range []string{"*", "*/*"} {
 			inner, _ := filepath.Glob(filepath.Join(escapeGlob(path), pattern))
 			all = append(all, inner...)
 		}
-		for _, p := range slices.Compact(all) {
+		for i, p := range slices.Compact(all) {
+			if i > 0 && strings.Contains(p[len(path):], "/.") {
+				continue
+			}
 			info, err := os.Stat(p)
 			if err != nil {
 				fmt.Fprintf(&b, "%s %v\n", p, errors.Unwrap(err))

@@ -8,17 +8,14 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"maps"
 	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/ember-os/ember/attest/protocol"
-	"github.com/ember-os/ember/attest/store"
 )
 
 // issuer is an authority for tests.
@@ -37,7 +34,7 @@ func newIssuer(t testing.TB, name string, above *issuer) *issuer {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, DNSNames: []string{name},
+		IsCA: true, BasicConstraintsValid: true, DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
 	i := &issuer{template, key}
 	if above == nil {
@@ -98,62 +95,6 @@ func TestVendors(t *testing.T) {
 	}
 }
 
-func TestParseMachines(t *testing.T) {
-	ek := newIssuer(t, "ek", nil)
-	spki, err := x509.MarshalPKIXPublicKey(ek.key.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	node, err := protocol.NodeID(ek.key.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, b := strings.Repeat("a", 64), strings.Repeat("b", 64)
-	key := string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki}))
-	for _, test := range []struct {
-		text string
-		want []string
-		err  string
-	}{
-		{"", nil, ""},
-		{"# list\n\n" + a + "\r\n  " + b + " rack 4, slot 2\n", []string{a, b}, ""},
-		{a + "#comment\n" + key + b, []string{node, a, b}, ""},
-		{string(ek.pem()), []string{node}, ""},
-		{a + "\n" + a, []string{a}, ""},
-		{"rack4\n", nil, `line 1: "rack4" is not the name of a machine`},
-		{a + "\n" + strings.ToUpper(b), nil, "line 2"},
-		{key[:len(key)-30], nil, "the last PEM block has no end"},
-		{"-----BEGIN PUBLIC KEY-----\n!\n-----END PUBLIC KEY-----\n", nil, "line 3: the PEM that ends here is damaged"},
-		{"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", nil, "PRIVATE KEY is neither"},
-		{"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", nil, "line 3"},
-	} {
-		machines, err := parseMachines([]byte(test.text))
-		if test.err != "" {
-			if err == nil || !strings.Contains(err.Error(), test.err) {
-				t.Errorf("%q: %v, want %q", test.text, err, test.err)
-			}
-			continue
-		}
-		slices.Sort(test.want)
-		if got := slices.Sorted(maps.Keys(machines)); err != nil || !slices.Equal(got, test.want) {
-			t.Errorf("%q: %v, %v", test.text, got, err)
-		}
-	}
-}
-
-func FuzzParseMachines(f *testing.F) {
-	f.Add([]byte(strings.Repeat("a", 64) + " note\n# comment\n"))
-	f.Add(newIssuer(f, "ek", nil).pem())
-	f.Fuzz(func(t *testing.T, b []byte) {
-		machines, err := parseMachines(b)
-		for node := range machines {
-			if err != nil || store.CheckNode(node) != nil {
-				t.Errorf("%q, %v", node, err)
-			}
-		}
-	})
-}
-
 func FuzzParseCertificates(f *testing.F) {
 	i := newIssuer(f, "a", nil)
 	f.Add(i.pem())
@@ -169,7 +110,7 @@ func TestFingerprint(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(t, filepath.Join(dir, "odd [name]*", "inner", "file"), []byte("one"))
 	file := filepath.Join(dir, "odd [name]*", "inner", "file")
-	paths := []string{filepath.Join(dir, "odd [name]*"), filepath.Join(dir, "none")}
+	paths := []string{filepath.Join(dir, "odd [name]*") + "////", filepath.Join(dir, "none")}
 	seen := map[string]string{fingerprint(paths): "the start"}
 	for _, step := range []struct {
 		name string
@@ -201,5 +142,13 @@ func TestFingerprint(t *testing.T) {
 		if now != fingerprint(paths) {
 			t.Errorf("%s: it changes by itself", step.name)
 		}
+	}
+	// What is being received grows without being looked at.
+	hidden := filepath.Join(dir, ".rack-1", "overlay.age")
+	writeFile(t, hidden, nil)
+	now := fingerprint([]string{dir + "/"})
+	writeFile(t, hidden, []byte("more"))
+	if fingerprint([]string{dir + "/"}) != now {
+		t.Error("a name that begins with a dot counts")
 	}
 }

@@ -328,22 +328,6 @@ func TestReadLine(t *testing.T) {
 	}
 }
 
-func TestFlagsFirst(t *testing.T) {
-	for args, want := range map[string]string{
-		"":                         "",
-		"keygen":                   "keygen",
-		"seal DIR --key K --out O": "seal --key K --out O DIR",
-		"seal --key K DIR":         "seal --key K DIR",
-		"push A B --insecure":      "push --insecure A B",
-		"seal - --key K":           "seal --key K -",
-		"--help":                   "--help",
-	} {
-		if got := strings.Join(flagsFirst(strings.Fields(args)), " "); got != want {
-			t.Errorf("%q is taken as %q, not %q", args, got, want)
-		}
-	}
-}
-
 func TestPush(t *testing.T) {
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	defer server.Close()

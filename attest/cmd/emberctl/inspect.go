@@ -2,11 +2,8 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"io/fs"
@@ -18,11 +15,12 @@ import (
 	"time"
 
 	"filippo.io/age"
+	"github.com/spf13/cobra"
+
 	"github.com/ember-os/ember/attest/overlay/archive"
 	"github.com/ember-os/ember/attest/overlay/extract"
 	"github.com/ember-os/ember/attest/overlay/manifest"
 	"github.com/ember-os/ember/attest/overlay/seal"
-	"github.com/ember-os/ember/os/cli"
 )
 
 // inspection is what the flags of inspect say.
@@ -54,26 +52,29 @@ type entry struct {
 	Target string `json:"target,omitempty"`
 }
 
-func inspectCommand(stdout io.Writer) cli.Command {
+func (a *app) inspect() *cobra.Command {
 	var i inspection
-	return cli.Command{
-		Name: "inspect",
-		Flags: func(f *flag.FlagSet) {
-			f.StringVar(&i.identity, "identity", "", "")
-			f.BoolVar(&i.json, "json", false, "")
-			f.Func("trust", "", func(value string) error { i.trust = append(i.trust, value); return nil })
-		},
-		Run: func(_ context.Context, args []string) error {
-			if len(args) != 1 {
-				return cli.Misuse("one overlay is inspected, and %d are given", len(args))
-			}
+	c := &cobra.Command{
+		Use:   "inspect FOLDER|MANIFEST",
+		Short: "Show an overlay, and whether it is right",
+		Long: `Print the manifest of an overlay: of a folder, or a manifest alone. With overlay.age
+beside it, it makes sure that this is what the manifest says. If something is wrong
+the exit status is 1.`,
+		Example: `  emberctl inspect overlays/rack --trust keys/overlay.keys
+  emberctl inspect overlays/rack --identity keys/attestd.identity --json`,
+		Args: takes("one overlay"),
+		RunE: func(_ *cobra.Command, args []string) error {
 			r, err := i.inspect(args[0])
 			if err != nil {
 				return err
 			}
-			return i.print(stdout, r)
+			return i.print(a.stdout, r)
 		},
 	}
+	c.Flags().StringArrayVar(&i.trust, "trust", nil, "public key that must have signed it, or a file of such; may be repeated")
+	c.Flags().StringVar(&i.identity, "identity", "", "the server's: also reads the archive to its end, and lists it")
+	jsonFlag(c, &i.json)
+	return c
 }
 
 func (i *inspection) inspect(path string) (*report, error) {
@@ -86,7 +87,7 @@ func (i *inspection) inspect(path string) (*report, error) {
 	r, err := i.readManifest(path)
 	if err != nil || folder == "" {
 		if err == nil && i.identity != "" {
-			return nil, cli.Misuse("--identity is for a folder, which has %s beside the manifest", seal.CiphertextFile)
+			return nil, misuse("--identity is for a folder, which has %s beside the manifest", seal.CiphertextFile)
 		}
 		return r, err
 	}
@@ -169,9 +170,7 @@ func mode(e archive.Entry) string {
 
 func (i *inspection) print(w io.Writer, r *report) error {
 	if i.json {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(r)
+		return printJSON(w, r)
 	}
 	b := bufio.NewWriter(w)
 	row := func(name, text string) { fmt.Fprintf(b, "%-12s%s\n", name, text) }

@@ -1,17 +1,18 @@
 package main
 
 import (
-	"context"
 	"crypto/ed25519"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"filippo.io/age"
-	"github.com/ember-os/ember/os/cli"
+	"github.com/spf13/cobra"
+
+	"github.com/ember-os/ember/attest/operator"
 )
 
 // The files that keygen makes. Machines find the public key under the same name in /etc/ember/attest.
@@ -20,20 +21,32 @@ const (
 	keysFile      = "overlay.keys"
 	identityFile  = "attestd.identity"
 	recipientFile = "attestd.recipient"
+	operatorKey   = ".key" // behind the operator's name
 )
 
-func keygenCommand(stdout io.Writer) cli.Command {
-	var out string
+func (a *app) keygen() *cobra.Command {
+	var out, name string
 	var passphrase bool
-	return cli.Command{
-		Name: "keygen",
-		Flags: func(f *flag.FlagSet) {
-			f.StringVar(&out, "out", ".", "")
-			f.BoolVar(&passphrase, "passphrase", false, "")
-		},
-		Run: func(_ context.Context, args []string) error {
-			if err := cli.NoArguments(args); err != nil {
-				return err
+	c := &cobra.Command{
+		Use:   "keygen [--operator NAME]",
+		Short: "Make keys",
+		Long: `Make the keys for overlays, four files, and say what each is for: signing.key,
+overlay.keys, attestd.identity and attestd.recipient.
+
+With --operator it makes a key for an operator instead: NAME.key, which is yours,
+and NAME.pem, which servers get to know you by.
+
+No file is replaced.`,
+		Example: `  emberctl keygen --out keys
+  emberctl keygen --out keys --passphrase
+  emberctl keygen --operator ann`,
+		Args: takes(),
+		RunE: func(*cobra.Command, []string) error {
+			if name != "" {
+				if passphrase {
+					return misuse("--passphrase is for signing.key")
+				}
+				return keygenOperator(a.stdout, out, name, time.Now())
 			}
 			word := ""
 			if passphrase {
@@ -42,9 +55,40 @@ func keygenCommand(stdout io.Writer) cli.Command {
 					return err
 				}
 			}
-			return keygen(stdout, out, word)
+			return keygen(a.stdout, out, word)
 		},
 	}
+	c.Flags().StringVar(&out, "out", ".", "folder for the files")
+	c.Flags().BoolVar(&passphrase, "passphrase", false, "ask for one, which signing.key then needs")
+	c.Flags().StringVar(&name, "operator", "", "make a key for an operator of this name")
+	return c
+}
+
+// keygenOperator makes the two files of an operator.
+func keygenOperator(stdout io.Writer, dir, name string, now time.Time) error {
+	if err := operator.CheckName(name); err != nil {
+		return misuse("%w", err)
+	}
+	private, public, err := operator.NewIdentity(name, now)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	key, certificate := filepath.Join(dir, name+operatorKey), filepath.Join(dir, name+operator.Extension)
+	if err := writeNew(key, string(private), 0o600); err != nil {
+		return err
+	}
+	if err := writeNew(certificate, string(public), 0o644); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, `%[1]s is your key: whoever has it can do what you can. Name it in a context:
+  emberctl context set NAME --server https://HOST:8444 --pin PIN --operator %[1]s
+%[2]s is for whoever runs attestd: it belongs into the folder that is operators.folder in its
+configuration. The file's name is yours in the audit log.
+`, key, certificate)
+	return err
 }
 
 func keygen(stdout io.Writer, dir, passphrase string) error {

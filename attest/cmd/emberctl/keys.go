@@ -78,6 +78,15 @@ func parseKey(text []byte, ask func() (string, error)) (ed25519.PrivateKey, erro
 	return nil, fmt.Errorf("the signing key is a %T, not an Ed25519 key", key)
 }
 
+// readSigner reads a file with a signing key.
+func readSigner(path string) (ed25519.PrivateKey, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the signing key: %w", err)
+	}
+	return parseKey(text, func() (string, error) { return askPassphrase("Passphrase for " + path + ": ") })
+}
+
 func decrypt(text []byte, passphrase string) ([]byte, error) {
 	identity, err := age.NewScryptIdentity(passphrase)
 	if err != nil {

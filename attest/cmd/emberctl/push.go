@@ -5,21 +5,21 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 
-	"github.com/ember-os/ember/attest/overlay/manifest"
-	"github.com/ember-os/ember/attest/overlay/seal"
-	"github.com/ember-os/ember/os/cli"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/spf13/cobra"
+
+	"github.com/ember-os/ember/attest/overlay/manifest"
+	"github.com/ember-os/ember/attest/overlay/seal"
 )
 
 // The media types of an overlay in a registry: an OCI image manifest whose config is the signed manifest and
@@ -29,18 +29,22 @@ const (
 	layerType  = "application/vnd.ember.overlay.v1.tar+zstd+age"
 )
 
-func pushCommand(stdout io.Writer) cli.Command {
+func (a *app) push() *cobra.Command {
 	var insecure bool
-	return cli.Command{
-		Name:  "push",
-		Flags: func(f *flag.FlagSet) { f.BoolVar(&insecure, "insecure", false, "") },
-		Run: func(ctx context.Context, args []string) error {
-			if len(args) != 2 {
-				return cli.Misuse("push takes an overlay and a repository")
-			}
-			return push(ctx, stdout, args[0], args[1], insecure)
+	c := &cobra.Command{
+		Use:   "push FOLDER REGISTRY/REPOSITORY[:TAG]",
+		Short: "Put the ciphertext of an overlay into an OCI registry",
+		Long: `Copy the ciphertext of an overlay to an OCI registry, with the credentials of
+"docker login", and make the folder say that it is there. The tag is the overlay's
+version if none is given. Publish the folder afterwards.`,
+		Example: `  emberctl push overlays/rack registry.example.com/overlays/rack`,
+		Args:    takes("an overlay", "a repository"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return push(cmd.Context(), a.stdout, args[0], args[1], insecure)
 		},
 	}
+	c.Flags().BoolVar(&insecure, "insecure", false, "by HTTP")
+	return c
 }
 
 func push(ctx context.Context, stdout io.Writer, folder, repository string, insecure bool) error {
@@ -58,7 +62,7 @@ func push(ctx context.Context, stdout io.Writer, folder, repository string, inse
 	}
 	ref, err := name.NewTag(repository, options...)
 	if err != nil || ref.RegistryStr() == "" {
-		return cli.Misuse("%q is not of the form REGISTRY/REPOSITORY or REGISTRY/REPOSITORY:TAG", repository)
+		return misuse("%q is not of the form REGISTRY/REPOSITORY or REGISTRY/REPOSITORY:TAG", repository)
 	}
 	ciphertext := filepath.Join(folder, seal.CiphertextFile)
 	if err := (&inspection{}).readCiphertext(ciphertext, &report{Manifest: m}); err != nil {

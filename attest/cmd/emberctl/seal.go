@@ -1,10 +1,8 @@
 package main
 
 import (
-	"context"
 	"crypto/sha256"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"io/fs"
@@ -17,10 +15,11 @@ import (
 	"time"
 
 	"filippo.io/age"
+	"github.com/spf13/cobra"
+
 	"github.com/ember-os/ember/attest/overlay/archive"
 	"github.com/ember-os/ember/attest/overlay/manifest"
 	"github.com/ember-os/ember/attest/overlay/seal"
-	"github.com/ember-os/ember/os/cli"
 	"github.com/ember-os/ember/os/lkg/booted"
 )
 
@@ -31,36 +30,44 @@ type sealing struct {
 	recipients                                              []string
 }
 
-func sealCommand(stdout io.Writer) cli.Command {
+func (a *app) seal() *cobra.Command {
 	var s sealing
-	return cli.Command{
-		Name: "seal",
-		Flags: func(f *flag.FlagSet) {
-			f.StringVar(&s.name, "name", "", "")
-			f.StringVar(&s.key, "key", "", "")
-			f.StringVar(&s.nodes, "nodes", "", "")
-			f.StringVar(&s.expires, "expires", "", "")
-			f.StringVar(&s.kernel, "kernel", "", "")
-			f.StringVar(&s.initrd, "initrd", "", "")
-			f.StringVar(&s.address, "url", "", "")
-			f.StringVar(&s.out, "out", ".", "")
-			f.Uint64Var(&s.version, "version", 0, "")
-			f.Func("recipient", "", func(value string) error { s.recipients = append(s.recipients, value); return nil })
-		},
-		Run: func(_ context.Context, args []string) error {
+	c := &cobra.Command{
+		Use:   "seal DIR|TAR --name NAME --key FILE --recipient KEY|FILE",
+		Short: "Make an overlay: files for machines, signed and encrypted",
+		Long: `Make an overlay of what is in a directory, or in a tar archive ("-" is standard
+input). Paths in it are those of a machine, without the first slash. Files of a
+directory will be root's; an archive's keep their owners.
+
+The result is a folder NAME with the files manifest and overlay.age, which emberctl
+overlay publish sends to a server. It takes the place of an older version at once.`,
+		Example: `  emberctl seal tree --name rack --key keys/signing.key --recipient keys/attestd.recipient --expires 90d
+  tar -C tree -c . | emberctl seal - --name rack --key keys/signing.key --recipient keys/attestd.recipient`,
+		Args: takes("one directory or archive"),
+		RunE: func(_ *cobra.Command, args []string) error {
 			switch {
-			case len(args) != 1:
-				return cli.Misuse("one directory or archive is sealed, and %d are given", len(args))
 			case !manifest.IsName(s.name):
-				return cli.Misuse("--name is missing, or not of a-z, 0-9, \"-\" and \".\"")
+				return misuse("--name is missing, or not of a-z, 0-9, \"-\" and \".\"")
 			case s.key == "":
-				return cli.Misuse("--key is missing")
+				return misuse("--key is missing: the one that signs, which emberctl keygen has made")
 			case len(s.recipients) == 0:
-				return cli.Misuse("--recipient is missing")
+				return misuse("--recipient is missing: the attestation server's, which emberctl keygen has made")
 			}
-			return s.run(stdout, args[0], time.Now())
+			return s.run(a.stdout, args[0], time.Now())
 		},
 	}
+	f := c.Flags()
+	f.StringVar(&s.name, "name", "", "name of the overlay, of a-z, 0-9, \"-\" and \".\"")
+	f.StringVar(&s.key, "key", "", "private key that signs the manifest")
+	f.StringArrayVar(&s.recipients, "recipient", nil, "the attestation server's, age1pq1…, or a file of such; may be repeated")
+	f.Uint64Var(&s.version, "version", 0, "version (default: one more than that of the folder that is there, or 1)")
+	f.StringVar(&s.nodes, "nodes", "", "the machines that it is for, ID,… (default: all)")
+	f.StringVar(&s.expires, "expires", "", "30d, 12h, 2027-01-31 or 2027-01-31T12:00:00Z (default: never)")
+	f.StringVar(&s.kernel, "kernel", "", "machines that run another kernel than this file do not take it")
+	f.StringVar(&s.initrd, "initrd", "", "the same for the initrd; machines need UEFI with a TPM, or retain_initrd")
+	f.StringVar(&s.address, "url", "", "where you will put overlay.age, if attestd is not to serve it")
+	f.StringVar(&s.out, "out", ".", "where the folder goes")
+	return c
 }
 
 func (s *sealing) run(stdout io.Writer, source string, now time.Time) error {
@@ -72,11 +79,7 @@ func (s *sealing) run(stdout io.Writer, source string, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	text, err := os.ReadFile(s.key)
-	if err != nil {
-		return fmt.Errorf("reading the signing key: %w", err)
-	}
-	signer, err := parseKey(text, func() (string, error) { return askPassphrase("Passphrase for " + s.key + ": ") })
+	signer, err := readSigner(s.key)
 	if err != nil {
 		return err
 	}
@@ -149,7 +152,7 @@ func (s *sealing) describe(now time.Time) (*manifest.Manifest, error) {
 		}
 	}
 	if u, err := url.Parse(s.address); err != nil || s.address != "" && !u.IsAbs() {
-		return nil, cli.Misuse("--url %q is not of the form SCHEME://HOST/PATH", s.address)
+		return nil, misuse("--url %q is not of the form SCHEME://HOST/PATH", s.address)
 	}
 	if s.kernel != "" {
 		if m.Kernel, err = booted.KernelFile(s.kernel); err != nil {
@@ -199,7 +202,7 @@ func expiry(text string, now time.Time) (time.Time, error) {
 	if d, err := time.ParseDuration(text); err == nil {
 		return now.Add(d).Truncate(time.Second), nil
 	}
-	return time.Time{}, cli.Misuse("--expires %q is no time like 30d, 12h, 2027-01-31 or 2027-01-31T12:00:00Z", text)
+	return time.Time{}, misuse("--expires %q is no time like 30d, 12h, 2027-01-31 or 2027-01-31T12:00:00Z", text)
 }
 
 func hash(path string) (d manifest.Digest, err error) {

@@ -1,6 +1,7 @@
 package kubeconfig
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -11,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/ember-os/ember/os/textfile"
 )
 
 // Access is a server, and how to be known to it.
@@ -135,11 +138,11 @@ func contents(dir, what, path, data string) ([]byte, error) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(dir, path)
 	}
-	text, err := read(path)
+	text, err := textfile.Read(path, longest)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", what, err)
 	}
-	return text, nil
+	return bytes.TrimSpace(text), nil
 }
 
 // Client makes a client for the server, which follows no redirects. Its idle connections are the caller's to close.

@@ -10,16 +10,13 @@
 package kubeconfig
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"slices"
 
+	"github.com/ember-os/ember/os/textfile"
 	"go.yaml.in/yaml/v4"
-	"golang.org/x/sys/unix"
 )
 
 // longest is more than any kubeconfig and what it refers to has, in bytes.
@@ -75,7 +72,7 @@ type user struct {
 
 // Read reads a kubeconfig and the files that it refers to.
 func Read(path string) (*Access, error) {
-	text, err := read(path)
+	text, err := textfile.Read(path, longest)
 	if err != nil {
 		return nil, fmt.Errorf("reading kubeconfig: %w", err)
 	}
@@ -125,7 +122,11 @@ func decode(text []byte) (f file, err error) {
 	if err := check(&document, 0); err != nil {
 		return f, err
 	}
-	return f, document.Decode(&f)
+	err = document.Decode(&f)
+	if wrong, ok := errors.AsType[*yaml.LoadErrors](err); ok && len(wrong.Errors) > 0 { // whose text may have a part of a key
+		err = fmt.Errorf("line %d: this is not what a kubeconfig has here", wrong.Errors[0].Mark.Line)
+	}
+	return f, err
 }
 
 func check(n *yaml.Node, depth int) error {
@@ -154,25 +155,4 @@ func find[T any](what string, list []named[T], name string, value func(named[T])
 		return nil, fmt.Errorf("%s %.100q is empty", what, name)
 	}
 	return v, nil
-}
-
-func read(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO would keep us waiting
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil {
-		return nil, err
-	} else if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a file", path)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, longest+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(text) > longest {
-		return nil, fmt.Errorf("%s has more than %d bytes", path, longest)
-	}
-	return bytes.TrimSpace(text), nil
 }

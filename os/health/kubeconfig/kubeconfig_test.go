@@ -138,12 +138,13 @@ func TestBad(t *testing.T) {
 	}
 	for _, test := range []struct{ path, want string }{
 		{filepath.Join(t.TempDir(), "kubelet.kubeconfig"), "no such file"},
-		{t.TempDir(), "is not a file"},
-		{fifo, "is not a file"},
+		{t.TempDir(), "it is not a file"},
+		{fifo, "it is not a file"},
 		{text(string(good), ""), "it is empty"},
-		{text(string(good), "just words"), "cannot construct"},
+		{text(string(good), "just words"), "line 1: this is not what a kubeconfig has here"},
+		{text("  user:\n    client-certificate: kubelet.crt\n    client-key: kubelet.key", "  user: secret"), ": line 18: this is not what a kubeconfig has here"},
 		{text(string(good), "a: [1"), "line"},
-		{text(string(good), strings.Repeat("#", 1<<20+1)), "has more than"},
+		{text(string(good), strings.Repeat("#", 1<<20+1)), "it has more than"},
 		{text(string(good), "a: &a [x]\nb: *a"), "no aliases"},
 		{text(string(good), strings.Repeat("[", 100)+strings.Repeat("]", 100)), "nested too deeply"},
 		{text("kind: Config", "kind: Pod"), `it is a "Pod"`},

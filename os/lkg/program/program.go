@@ -32,7 +32,7 @@ var (
 )
 
 // MaxSize is that of the largest program, in bytes.
-const MaxSize = 256 << 20
+const MaxSize = 128 << 20
 
 // Program is a verified one. It is in memory until Close.
 type Program struct {

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/ember-os/ember/os/networkd/backoff"
+	"github.com/ember-os/ember/os/networkd/term"
 	"github.com/insomniacslk/dhcp/dhcpv4"
 )
 
@@ -45,18 +46,15 @@ type Client struct {
 	// when it is lost. It is called by Run.
 	Changed func(*Lease)
 
-	state  state
-	lease  *Lease
-	until  time.Time // when the lease ends, zero for never
-	t1, t2 time.Time
-	last   netip.Addr // the address of the last lease
-	offer  *Lease
+	state state
+	lease *Lease
+	last  netip.Addr // the address of the last lease
+	offer *Lease
 
 	request
-	sent    time.Time // the last message of the exchange
-	attempt int       // messages sent in this state
-	refused int       // refusals since the last lease
-	wake    time.Time // when to do something; zero for never
+	times   term.Times
+	attempt int // messages sent in this state
+	refused int // refusals since the last lease
 }
 
 type state int
@@ -75,58 +73,20 @@ const (
 // Run keeps the lease until the context or the conn ends; it closes the conn. It is
 // told of the carrier on a channel, and waits for it first.
 func (c *Client) Run(ctx context.Context, carrier <-chan bool) error {
-	messages, broken := make(chan []byte), make(chan error, 1)
-	defer c.Conn.Close()
-	go func() {
-		for {
-			b, err := c.Conn.Receive()
-			if err != nil {
-				broken <- err
-				return
-			}
-			select {
-			case messages <- b:
-			case <-ctx.Done():
-			}
-		}
-	}()
 	c.request.mac = c.MAC
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case err := <-broken:
-			return err
-		case up := <-carrier:
-			c.setCarrier(up)
-		case b := <-messages:
-			if m, ok := reply(b, c.MAC, c.xid); ok {
-				c.receive(m)
-			}
-		case <-timer.C:
-			c.tick()
-		}
-		timer.Reset(c.nextWake())
-	}
+	return term.Loop[bool]{Conn: c.Conn, Events: carrier, Times: &c.times, Event: c.setCarrier, Received: c.hear, Tick: c.tick}.Run(ctx)
 }
 
-func (c *Client) nextWake() time.Duration {
-	next := c.wake
-	if c.lease != nil && !c.until.IsZero() && (next.IsZero() || c.until.Before(next)) {
-		next = c.until
+func (c *Client) hear(b []byte) {
+	if m, ok := reply(b, c.MAC, c.xid); ok {
+		c.receive(m)
 	}
-	if next.IsZero() {
-		return time.Duration(1<<63 - 1)
-	}
-	return time.Until(next)
 }
 
 func (c *Client) setCarrier(up bool) {
 	switch {
 	case !up:
-		c.state, c.wake = waiting, time.Time{}
+		c.state, c.times.Wake = waiting, time.Time{}
 	case c.state != waiting:
 	case c.lease != nil:
 		c.enter(confirming)
@@ -150,7 +110,7 @@ func (c *Client) enter(s state) {
 // tick does what the time has come for.
 func (c *Client) tick() {
 	now := time.Now()
-	if c.lease != nil && !c.until.IsZero() && !now.Before(c.until) {
+	if c.times.Expired(now) {
 		c.Log.Warn("lease expired", "address", c.lease.Address)
 		c.lose()
 		if c.state != waiting && c.state != discovering && c.state != requesting {
@@ -158,7 +118,7 @@ func (c *Client) tick() {
 		}
 		return
 	}
-	if c.wake.IsZero() || now.Before(c.wake) {
+	if !c.times.Due(now) {
 		return
 	}
 	switch c.state {
@@ -167,7 +127,7 @@ func (c *Client) tick() {
 	case bound:
 		c.enter(renewing)
 	case renewing:
-		if !now.Before(c.t2) {
+		if !now.Before(c.times.T2) {
 			c.enter(rebinding)
 			return
 		}
@@ -186,7 +146,7 @@ func (c *Client) tick() {
 // send sends the message of the state and says when the next one is due. An error
 // is as bad as a message that gets lost.
 func (c *Client) send() {
-	c.sent = time.Now()
+	c.times.Sent = time.Now()
 	var err error
 	switch c.state {
 	case discovering:
@@ -208,11 +168,11 @@ func (c *Client) send() {
 	}
 	switch c.state {
 	case renewing:
-		c.wake = earlier(c.sent.Add(max(c.t2.Sub(c.sent)/2, renewWait)), c.t2)
+		c.times.Wake = earlier(c.times.Sent.Add(max(c.times.T2.Sub(c.times.Sent)/2, renewWait)), c.times.T2)
 	case rebinding:
-		c.wake = c.sent.Add(max(c.until.Sub(c.sent)/2, renewWait))
+		c.times.Wake = c.times.Sent.Add(max(c.times.Until.Sub(c.times.Sent)/2, renewWait))
 	default:
-		c.wake = c.sent.Add(backoff.Wait(firstWait, longestWait, c.attempt))
+		c.times.Wake = c.times.Sent.Add(backoff.Wait(firstWait, longestWait, c.attempt))
 	}
 	c.attempt++
 }
@@ -252,24 +212,20 @@ func (c *Client) receive(m *dhcpv4.DHCPv4) {
 			c.enter(discovering)
 			return
 		}
-		c.state, c.wake = pausing, time.Now().Add(backoff.Wait(firstWait, longestWait, c.refused))
+		c.state, c.times.Wake = pausing, time.Now().Add(backoff.Wait(firstWait, longestWait, c.refused))
 	}
 }
 
 // bind takes a lease, which counts from when it was asked for.
 func (c *Client) bind(l *Lease) {
 	c.state, c.lease, c.last, c.offer, c.refused = bound, l, l.Address.Addr(), nil, 0
-	c.until, c.wake = time.Time{}, time.Time{}
-	if l.Duration > 0 {
-		c.until, c.t1, c.t2 = c.sent.Add(l.Duration), c.sent.Add(l.T1), c.sent.Add(l.T2)
-		c.wake = c.t1
-	}
+	c.times.Grant(l.Duration, l.T1, l.T2)
 	c.Changed(l)
 }
 
 func (c *Client) lose() {
 	if c.lease != nil {
-		c.lease = nil
+		c.lease, c.times.Until = nil, time.Time{}
 		c.Changed(nil)
 	}
 }

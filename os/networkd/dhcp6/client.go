@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/ember-os/ember/os/networkd/backoff"
+	"github.com/ember-os/ember/os/networkd/term"
 	"github.com/insomniacslk/dhcp/dhcpv6"
 	"github.com/insomniacslk/dhcp/iana"
 )
@@ -55,15 +56,12 @@ type Client struct {
 	mode   Mode
 	lease  *Lease
 	server dhcpv6.DUID
-	until  time.Time // when the lease ends, zero for never
-	t1, t2 time.Time
 	offer  *Lease
 
 	xid     dhcpv6.TransactionID
 	began   time.Time // of the exchange
-	sent    time.Time // the last message of the exchange
+	times   term.Times
 	attempt int
-	wake    time.Time // zero for never
 }
 
 type state int
@@ -90,39 +88,12 @@ var messageTypes = map[state]dhcpv6.MessageType{
 // Run does what the modes say until the context or the conn ends; it closes the
 // conn. It begins with Off.
 func (c *Client) Run(ctx context.Context, modes <-chan Mode) error {
-	messages, broken := make(chan []byte), make(chan error, 1)
-	defer c.Conn.Close()
-	go func() {
-		for {
-			b, err := c.Conn.Receive()
-			if err != nil {
-				broken <- err
-				return
-			}
-			select {
-			case messages <- b:
-			case <-ctx.Done():
-			}
-		}
-	}()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case err := <-broken:
-			return err
-		case m := <-modes:
-			c.setMode(m)
-		case b := <-messages:
-			if m, ok := c.reply(b); ok {
-				c.receive(m)
-			}
-		case <-timer.C:
-			c.tick()
-		}
-		timer.Reset(c.nextWake())
+	return term.Loop[Mode]{Conn: c.Conn, Events: modes, Times: &c.times, Event: c.setMode, Received: c.hear, Tick: c.tick}.Run(ctx)
+}
+
+func (c *Client) hear(b []byte) {
+	if m, ok := c.reply(b); ok {
+		c.receive(m)
 	}
 }
 
@@ -136,17 +107,6 @@ func (c *Client) reply(b []byte) (*dhcpv6.Message, bool) {
 	return m, err == nil && m.Options.ClientID() != nil && m.Options.ClientID().Equal(c.id())
 }
 
-func (c *Client) nextWake() time.Duration {
-	next := c.wake
-	if c.lease != nil && !c.until.IsZero() && (next.IsZero() || c.until.Before(next)) {
-		next = c.until
-	}
-	if next.IsZero() {
-		return time.Duration(1<<63 - 1)
-	}
-	return time.Until(next)
-}
-
 func (c *Client) setMode(m Mode) {
 	if m == c.mode {
 		return
@@ -154,7 +114,7 @@ func (c *Client) setMode(m Mode) {
 	c.mode = m
 	switch m {
 	case Off:
-		c.state, c.wake = off, time.Time{}
+		c.state, c.times.Wake = off, time.Time{}
 	case Information:
 		c.enter(informing)
 	case Addresses:
@@ -172,14 +132,14 @@ func (c *Client) enter(s state) {
 
 func (c *Client) tick() {
 	now := time.Now()
-	if c.lease != nil && !c.until.IsZero() && !now.Before(c.until) {
+	if c.times.Expired(now) {
 		c.lose()
 		if c.state == renewing || c.state == rebinding || c.state == bound {
 			c.enter(soliciting)
 		}
 		return
 	}
-	if c.wake.IsZero() || now.Before(c.wake) {
+	if !c.times.Due(now) {
 		return
 	}
 	switch {
@@ -187,7 +147,7 @@ func (c *Client) tick() {
 		c.enter(informing)
 	case c.state == bound:
 		c.enter(renewing)
-	case c.state == renewing && !now.Before(c.t2):
+	case c.state == renewing && !now.Before(c.times.T2):
 		c.enter(rebinding)
 	case c.state == requesting && c.attempt == tries:
 		c.enter(soliciting)
@@ -203,18 +163,18 @@ func (c *Client) id() dhcpv6.DUID {
 // send sends the message of the state and says when the next one is due. An error
 // is as bad as a message that gets lost.
 func (c *Client) send() {
-	c.sent = time.Now()
+	c.times.Sent = time.Now()
 	if err := c.Conn.Send(c.message().ToBytes()); err != nil {
 		c.Log.Debug("sending to the DHCPv6 servers", "err", err)
 	}
 	switch c.state {
 	case renewing, rebinding:
-		c.wake = c.sent.Add(backoff.Wait(firstRenewal, longestRenew, c.attempt))
-		if c.state == renewing && c.wake.After(c.t2) {
-			c.wake = c.t2
+		c.times.Wake = c.times.Sent.Add(backoff.Wait(firstRenewal, longestRenew, c.attempt))
+		if c.state == renewing && c.times.Wake.After(c.times.T2) {
+			c.times.Wake = c.times.T2
 		}
 	default:
-		c.wake = c.sent.Add(backoff.Wait(firstWait, longestWait, c.attempt))
+		c.times.Wake = c.times.Sent.Add(backoff.Wait(firstWait, longestWait, c.attempt))
 	}
 	c.attempt++
 }
@@ -267,7 +227,7 @@ func (c *Client) receive(m *dhcpv6.Message) {
 	case c.state == informing && reply:
 		l := parseRest(m)
 		c.bind(l)
-		c.wake = c.sent.Add(max(m.Options.InformationRefreshTime(refresh), leastRefresh))
+		c.times.Wake = c.times.Sent.Add(max(m.Options.InformationRefreshTime(refresh), leastRefresh))
 	case reply && (c.state == requesting && bytes.Equal(server.ToBytes(), c.server.ToBytes()) || c.state == renewing || c.state == rebinding):
 		l, err := parseLease(m)
 		if err != nil {
@@ -285,15 +245,11 @@ func (c *Client) receive(m *dhcpv6.Message) {
 // bind takes a lease, which counts from when it was asked for.
 func (c *Client) bind(l *Lease) {
 	c.state, c.lease, c.offer = bound, l, nil
-	c.until, c.wake = time.Time{}, time.Time{}
-	if l.Duration > 0 {
-		c.until, c.t1, c.t2 = c.sent.Add(l.Duration), c.sent.Add(l.T1), c.sent.Add(l.T2)
-		c.wake = c.t1
-	}
+	c.times.Grant(l.Duration, l.T1, l.T2)
 	c.Changed(l)
 }
 
 func (c *Client) lose() {
-	c.lease = nil
+	c.lease, c.times.Until = nil, time.Time{}
 	c.Changed(nil)
 }

@@ -252,6 +252,7 @@ type verdict struct {
 	Code           string
 	Reason         string
 	Node           string
+	Policy         string
 	Tier           string
 	Overlay        string
 	OverlayVersion uint64

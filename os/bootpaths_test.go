@@ -1,12 +1,14 @@
 package os_test
 
 import (
+	"bytes"
 	"crypto/x509"
 	"encoding/pem"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,7 +17,9 @@ import (
 	"github.com/ember-os/ember/os/vm/disk"
 	"github.com/ember-os/ember/os/vm/lab"
 	"github.com/ember-os/ember/os/vm/vmtest"
+	"github.com/ember-os/ember/tools/measurements"
 	"github.com/ember-os/ember/tools/toolroot"
+	"github.com/ember-os/ember/tools/uki"
 )
 
 // The names under which the boot server has what machines boot.
@@ -23,6 +27,7 @@ const (
 	bootServer = "10.0.1.1"
 	ukiName    = "uki.efi"
 	scriptName = "boot.ipxe"
+	ipxeName   = "snponly.efi"
 )
 
 // firmware is a machine whose firmware finds out what to boot.
@@ -53,14 +58,20 @@ func bootLab(t testing.TB, dhcp, tftp, overHTTP string) *lab.Lab {
 	return l
 }
 
-// ipxeLab serves a folder to iPXE, and iPXE to UEFI machines. It is in the ROM of others.
-func ipxeLab(t testing.TB, folder string) *lab.Lab {
+// ipxeFolder is a folder with iPXE in it, as ipxeName.
+func ipxeFolder(t testing.TB) string {
 	t.Helper()
 	root, err := toolroot.Root{Marker: vmtest.File(t, "TEST_ROOT")}.Dir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return bootLab(t, ipxeDHCP, filepath.Join(root, "usr/lib/ipxe"), folder)
+	return filepath.Join(root, "usr/lib/ipxe")
+}
+
+// ipxeLab serves a folder to iPXE, and iPXE to UEFI machines. It is in the ROM of others.
+func ipxeLab(t testing.TB, folder string) *lab.Lab {
+	t.Helper()
+	return bootLab(t, ipxeDHCP, ipxeFolder(t), folder)
 }
 
 // ukiFolder is a folder with a unified kernel image in it.
@@ -101,17 +112,21 @@ func ukiDisk(t testing.TB, uki string) vm.Disk {
 	return vm.Disk{Path: image}
 }
 
-// ipxeDHCP gives iPXE its script, which others get iPXE for.
+// ipxeDHCP gives iPXE its script, and others iPXE. UEFI HTTP boot, which firmware tries when iPXE has given up, is
+// told at once that there is nothing: it waits a minute for a better answer than one that is not for it.
 const ipxeDHCP = "dhcp-match=set:ipxe,175\n" +
 	"dhcp-boot=tag:ipxe,http://" + bootServer + "/" + scriptName + "\n" +
-	"dhcp-boot=tag:!ipxe,snponly.efi"
+	"dhcp-boot=tag:!ipxe,tag:!http," + ipxeName + "\n" +
+	forHTTP + "none"
 
 const pxeDHCP = "dhcp-boot=" + ukiName
 
-// httpDHCP answers those who ask as UEFI HTTP boot does, as it wants to be answered.
-const httpDHCP = "dhcp-vendorclass=set:http,HTTPClient\n" +
+// forHTTP answers those who ask as UEFI HTTP boot does, as it wants to be answered, with a file of bootServer's.
+const forHTTP = "dhcp-vendorclass=set:http,HTTPClient\n" +
 	"dhcp-option-force=tag:http,60,HTTPClient\n" +
-	"dhcp-boot=tag:http,http://" + bootServer + "/" + ukiName
+	"dhcp-boot=tag:http,http://" + bootServer + "/"
+
+const httpDHCP = forHTTP + ukiName
 
 func bootCard(l *lab.Lab, way vm.Netboot) []vm.NIC {
 	card := l.Port("boot")
@@ -122,44 +137,89 @@ func bootCard(l *lab.Lab, way vm.Netboot) []vm.NIC {
 // vmCmdline is that of //os:vm_uki and //os:vm_ipxe.
 const vmCmdline = "console=ttyS0 no_timer_check ember.debug=shell retain_initrd"
 
+// TestUKI looks into the image that users get, and into that of the virtual machines, signed and not.
+func TestUKI(t *testing.T) {
+	t.Parallel()
+	users := readFile(t, vmtest.File(t, "UKI"))
+	got, err := uki.Read(users)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.Kernel, readFile(t, vmtest.File(t, "KERNEL"))) || !bytes.Equal(got.Initrd, readFile(t, vmtest.File(t, "INITRD"))) {
+		t.Error("kernel or initrd are not those that are published")
+	}
+	if got.Cmdline != "console=tty0 console=ttyS0 retain_initrd" || !strings.HasSuffix(got.Release, "-ember") || !bytes.Contains(got.OSRelease, []byte("ID=ember\n")) {
+		t.Errorf("it has the line %q, release %q, os-release %q", got.Cmdline, got.Release, got.OSRelease)
+	}
+	plain, err := uki.Program(readFile(t, vmtest.File(t, "VM_UKI")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if signed, err := uki.Program(readFile(t, vmtest.File(t, "VM_UKI_SIGNED"))); err != nil || signed != plain {
+		t.Errorf("signed it is measured as %x, else as %x: %v", signed, plain, err)
+	}
+}
+
+// reaches is await for machines whose firmware and loaders take their time and say so: patience is for silence.
+func reaches(m *vmtest.Machine, name string) stage.Line {
+	for {
+		line, ok := stage.Parse(m.Line(func(string) bool { return true }))
+		if ok && line.Name == name {
+			return line
+		}
+	}
+}
+
 // cameUp waits for the system, and checks its command line.
 func cameUp(t *testing.T, m *vmtest.Machine, cmdline string) {
 	t.Helper()
-	await(m, stage.Ready)
+	reaches(m, stage.Ready)
 	if line := ask(t, m, "cat /proc/cmdline"); !strings.HasSuffix(" "+line, " "+cmdline) {
 		t.Errorf("the command line is %q, not %q", line, cmdline)
 	}
 }
 
-// TestBootPaths has firmware of both kinds find the system by itself, in each way.
+// TestBootPaths has firmware of both kinds find the system by itself, in each way. With UEFI, the TPM records what
+// was predicted.
 func TestBootPaths(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		uefi bool
 		boot func(t *testing.T, c *vm.Config)
+		// What policies take the machine for afterwards.
+		ways []string
 	}{
 		{"IPXEOnBIOS", false, func(t *testing.T, c *vm.Config) {
 			c.NICs = bootCard(ipxeLab(t, filepath.Dir(vmtest.File(t, "VM_IPXE"))), vm.IPXE)
-		}},
+		}, nil},
 		{"IPXEOnUEFI", true, func(t *testing.T, c *vm.Config) {
 			c.NICs = bootCard(ipxeLab(t, filepath.Dir(vmtest.File(t, "VM_IPXE"))), vm.PXE)
-		}},
+		}, []string{measurements.IPXE, measurements.AnyCmdline}},
 		{"PXE", true, func(t *testing.T, c *vm.Config) {
 			c.NICs = bootCard(bootLab(t, pxeDHCP, ukiFolder(t), ""), vm.PXE)
-		}},
+		}, []string{measurements.UKI}},
 		{"HTTPBoot", true, func(t *testing.T, c *vm.Config) {
 			c.NICs = bootCard(bootLab(t, httpDHCP, "", ukiFolder(t)), vm.HTTPBoot)
-		}},
+		}, []string{measurements.UKI}},
 		{"Disk", true, func(t *testing.T, c *vm.Config) {
 			c.Disks = []vm.Disk{ukiDisk(t, vmtest.File(t, "VM_UKI"))}
-		}},
+		}, []string{measurements.UKI}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			c := firmware(t)
-			c.UEFI = test.uefi
+			if c.UEFI = test.uefi; test.uefi {
+				c.TPM = vm.CRB
+			}
 			test.boot(t, &c)
-			cameUp(t, vmtest.Start(t, c), vmCmdline)
+			m := vmtest.Start(t, c)
+			cameUp(t, m, vmCmdline)
+			switch {
+			case slices.Contains(test.ways, measurements.IPXE):
+				asPredicted(t, m, predictedWith(t, readFile(t, filepath.Join(ipxeFolder(t), ipxeName))), test.ways...)
+			case test.uefi:
+				asPredicted(t, m, predicted(t), test.ways...)
+			}
 		})
 	}
 }

@@ -3,13 +3,13 @@
 # in two folders, two homes (so two private roots, two output bases, nothing cached), two umasks,
 # locales and time zones, and as root also two users.
 #
-#   tools/reproduce.sh [TARGET...]        default: //kernel //os:initrd //image
+#   tools/reproduce.sh [TARGET...]        default: //kernel //os:initrd //image //os:uki //os:iso //os:measurements
 #
 # Prints the hash of every output, and exits with 1 if one differs. Two kernels take a while.
 set -euo pipefail
 workspace=$(cd "$(dirname "$0")/.." && pwd -P)
 targets=("$@")
-((${#targets[@]})) || targets=(//kernel //os:initrd //image)
+((${#targets[@]})) || targets=(//kernel //os:initrd //image //os:uki //os:iso //os:measurements)
 work=$(mktemp -d)
 chmod 755 "$work"
 

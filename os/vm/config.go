@@ -39,7 +39,7 @@ const (
 // Disk is a raw image, attached as a virtio block device.
 type Disk struct {
 	Path     string
-	NBD      string // the Unix socket of a server that has the image, in place of Path; see package nbd
+	NBD      string // in place of Path, the Unix socket of a server that has the image, which is only read; see package nbd
 	ReadOnly bool
 	Optical  bool // an optical medium in a SATA drive
 }

@@ -2,7 +2,15 @@
 
 load("@bazel_skylib//rules:common_settings.bzl", "BuildSettingInfo")
 
+def _check(cmdline):
+    """Fails on a command line in which iPXE would see more than words."""
+    words = cmdline.replace("\n", " ; ").split(" ")
+    if "${" in cmdline or [w for w in words if w in ["||", "&&", ";"] or w.startswith("#")]:
+        fail("the command line {} has something that means something to iPXE: a line break, ${{, or a word that is ||, && or ; or begins with #".format(repr(cmdline)))
+
 def _ipxe_impl(ctx):
+    cmdline = ctx.attr.cmdline[BuildSettingInfo].value
+    _check(cmdline)
     outs = []
     for source, name in [(ctx.file.kernel, ctx.attr.kernel_name), (ctx.file.initrd, ctx.attr.initrd_name)]:
         out = ctx.actions.declare_file("{}/{}".format(ctx.label.name, name))
@@ -13,7 +21,7 @@ def _ipxe_impl(ctx):
         template = ctx.file._template,
         output = script,
         substitutions = {
-            "{CMDLINE}": ctx.attr.cmdline[BuildSettingInfo].value,
+            "{CMDLINE}": cmdline,
             "{INITRD}": ctx.attr.initrd_name,
             "{KERNEL}": ctx.attr.kernel_name,
         },

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -25,6 +26,7 @@ import (
 
 	"github.com/ember-os/ember/attest/admin"
 	"github.com/ember-os/ember/attest/metrics"
+	"github.com/ember-os/ember/attest/policy"
 	"github.com/ember-os/ember/attest/protocol"
 	"github.com/ember-os/ember/attest/server"
 	"github.com/ember-os/ember/attest/store"
@@ -328,6 +330,40 @@ func TestCheck(t *testing.T) {
 	}
 	if _, err := os.Stat("data"); !os.IsNotExist(err) {
 		t.Errorf("check made the data folder: %v", err)
+	}
+}
+
+// The files with measurements are the policies', and are read again with them.
+func TestMeasurements(t *testing.T) {
+	const file = "builds/1.json"
+	prepare(t, strings.ReplaceAll(minimal, "tiers: [attested]", "tiers: [attested], measurements: {files: ["+file+"], paths: [uki]}"))
+	c, err := readConfig("attestd.yaml", flags{})
+	if err != nil || !slices.Contains(c.files(), file) {
+		t.Fatalf("%+v: %v", c, err)
+	}
+	build := policy.Build{
+		Format: policy.BuildFormat,
+		Paths:  []policy.Path{{Name: "uki", PCRs: map[int]policy.Digests{11: {{1}}}}},
+	}
+	text, err := build.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		text []byte
+		want string // of the error, "" for none
+	}{
+		{nil, "measurements " + file + ": open"},
+		{[]byte("{}"), "measurements " + file + ": reading measurements: they are of format 0"},
+		{text, ""},
+	} {
+		if step.text != nil {
+			writeFile(t, file, step.text)
+		}
+		_, err := load(t.Context(), c, nil, nil)
+		if (err == nil) != (step.want == "") || err != nil && !strings.Contains(err.Error(), step.want) {
+			t.Errorf("with %q: %v, not %q", step.text, err, step.want)
+		}
 	}
 }
 

@@ -18,7 +18,8 @@ import (
 )
 
 // KVMEnv is the environment variable that, set to "auto", lets tests use KVM if
-// it was proved to work. Without it they emulate, which is the same everywhere.
+// it was proved to work, with the machine's kernel. Without it, or such a kernel, they emulate, which is the same
+// everywhere.
 const KVMEnv = "EMBER_VM_KVM"
 
 // patience bounds each wait. It is for what hangs: an idle machine under
@@ -87,7 +88,7 @@ func Start(t testing.TB, c vm.Config) *Machine {
 		f.Close()
 		c.Transcript = f.Name()
 	}
-	if os.Getenv(KVMEnv) == "auto" {
+	if os.Getenv(KVMEnv) == "auto" && c.Kernel != "" {
 		probe.Do(func() {
 			err := c.ProbeKVM(t.Context())
 			kvm = err == nil

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -48,7 +49,7 @@ type site struct {
 	sealing []string // more arguments of emberctl seal
 	binding string   // to the connection, with TLS, or by challenge, without
 	attestd *exec.Cmd
-	address string // of attestd itself, on the host
+	address string // of attestd itself, on the host, from its first start on
 	done    chan struct{}
 	wires   wires
 }
@@ -173,7 +174,7 @@ func (s *site) seal(files ...sealedFile) {
 func (s *site) configure() {
 	s.t.Helper()
 	text := `
-listen: 127.0.0.1:0
+listen: LISTEN
 data: data
 audit: audit.log
 binding: BINDING
@@ -187,7 +188,7 @@ policies: [POLICY]
 		cert, key := s.lab.Certificate()
 		text += "tls: {certificate: " + cert + ", key: " + key + "}\n"
 	}
-	s.write(configuration, strings.NewReplacer("BINDING", s.binding, "POLICY", s.policy, "SIGNER", s.key, "PRIVATE", private).Replace(text))
+	s.write(configuration, strings.NewReplacer("LISTEN", cmp.Or(s.address, "127.0.0.1:0"), "BINDING", s.binding, "POLICY", s.policy, "SIGNER", s.key, "PRIVATE", private).Replace(text))
 }
 
 var serving = regexp.MustCompile(`msg=serving address=([0-9.:]+)`)

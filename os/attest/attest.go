@@ -71,8 +71,25 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	p := program{params: config.Attest, log: logline.New(os.Stderr, min(config.Log, slog.LevelInfo)), anchors: Dir, staging: staging, root: "/", system: x509.SystemCertPool, kernel: kernel, initrds: initrds}
-	m := machine{
+	p := newProgram(config)
+	m := p.machine()
+	// Who attests once more need not wait for the reports.
+	if err := errors.Join(m.run(ctx), unlock()); err != nil {
+		m.reports.stop()
+		return err
+	}
+	m.reports.wait()
+	return nil
+}
+
+func newProgram(c cmdline.Config) *program {
+	return &program{params: c.Attest, log: logline.New(os.Stderr, min(c.Log, slog.LevelInfo)), anchors: Dir, staging: staging, root: "/",
+		system: x509.SystemCertPool, kernel: kernel, initrds: initrds}
+}
+
+// machine is the flow on a real machine.
+func (p *program) machine() machine {
+	return machine{
 		log:      p.log,
 		dir:      Run,
 		tpm:      func() (session, error) { return openTPM(tpm.Device) },
@@ -89,15 +106,8 @@ func run(ctx context.Context, args []string) error {
 			return err
 		},
 		sleep: sleep,
-		state: State{Server: config.Attest.URL},
+		state: State{Server: p.params.URL},
 	}
-	// Who attests once more need not wait for the reports.
-	if err := errors.Join(m.run(ctx), unlock()); err != nil {
-		m.reports.stop()
-		return err
-	}
-	m.reports.wait()
-	return nil
 }
 
 // lock keeps a second program from doing the same at the same time.
@@ -125,7 +135,17 @@ type program struct {
 	// initrds are what was booted may be called, if kept for certain.
 	initrds func() (all []manifest.Digest, kept bool, err error)
 
-	hostname string // as the network's daemon knows it
+	least Least  // the oldest overlay that is still good
+	copy  string // the file that gets a copy of an overlay as it comes; "" for none
+
+	hostname string  // as the network's daemon knows it
+	sealed   *Sealed // the overlay that was unpacked last; nil if none was
+}
+
+// Least is the oldest version of an overlay that is still good.
+type Least struct {
+	Name    string
+	Version uint64
 }
 
 // awaitNetwork waits for a default route, or for addresses where the network's daemon looks for no more.

@@ -69,6 +69,11 @@ type blob struct {
 // permanent is an error that another connection does not cure.
 type permanent struct{ error }
 
+// unanswered is an error of the network, or of a server that says to come again.
+type unanswered struct{ error }
+
+func (u unanswered) Unwrap() error { return u.error }
+
 func (b *blob) Read(p []byte) (int, error) {
 	for {
 		err := b.connect()
@@ -93,6 +98,9 @@ func (b *blob) Read(p []byte) (int, error) {
 		}
 		b.Close()
 		if b.broken++; b.broken >= maxBroken || errors.As(err, new(permanent)) || b.ctx.Err() != nil {
+			if !errors.As(err, new(permanent)) {
+				err = unanswered{err}
+			}
 			return 0, fmt.Errorf("fetching the overlay, after %d of %d bytes: %w", b.offset, b.size, err)
 		}
 		select {

@@ -130,7 +130,7 @@ func TestFetchFails(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := io.ReadAll(r); err == nil || !strings.Contains(err.Error(), fmt.Sprint(status)) || n.Load() != asked {
+		if _, err := io.ReadAll(r); err == nil || !strings.Contains(err.Error(), fmt.Sprint(status)) || n.Load() != asked || Unanswered(err) != (asked == maxBroken) {
 			t.Errorf("%d: after %d connections: %v", status, n.Load(), err)
 		}
 		r.Close()

@@ -14,6 +14,7 @@ import (
 	"github.com/ember-os/ember/attest/client"
 	"github.com/ember-os/ember/attest/overlay/extract"
 	"github.com/ember-os/ember/attest/protocol"
+	"github.com/ember-os/ember/attest/tpm"
 	"github.com/ember-os/ember/os/logline"
 	"github.com/ember-os/ember/os/stage"
 	"github.com/google/renameio/v2"
@@ -112,10 +113,14 @@ func (m *machine) run(ctx context.Context) error {
 	if m.state.Phase == Trying { // ctx has ended
 		return nil
 	}
+	m.trustOverlay(ctx)
+	return m.finish(ctx)
+}
+
+func (m *machine) trustOverlay(ctx context.Context) {
 	if m.state.Overlay != 0 {
 		m.warn("the overlay's certificate authorities are not trusted", m.trust(ctx))
 	}
-	return m.finish(ctx)
 }
 
 // open makes the session, with as many tries as it takes. The error is of type noTPM, or that of ctx.
@@ -135,6 +140,15 @@ func (m *machine) open(ctx context.Context) (s session, err error) {
 
 // try asks the server and unpacks what it gives. The overlay is nil if it gives none.
 func (m *machine) try(ctx context.Context, s session) (overlay, error) {
+	result, err := m.ask(ctx, s)
+	if err != nil || result.Grant.Overlay == nil {
+		return nil, err
+	}
+	return m.stage(ctx, result)
+}
+
+// ask asks the server.
+func (m *machine) ask(ctx context.Context, s session) (*client.Result, error) {
 	result, err := m.attest(ctx, s)
 	if err != nil {
 		return nil, err
@@ -150,10 +164,7 @@ func (m *machine) try(ctx context.Context, s session) (overlay, error) {
 	m.reports.stop()
 	m.reports, err = m.report(ctx, result)
 	m.warn("the server gets no reports of this boot", err)
-	if g.Overlay == nil {
-		return nil, nil
-	}
-	return m.stage(ctx, result)
+	return result, nil
 }
 
 // keep writes the certificate for people to look at.
@@ -189,37 +200,55 @@ func (m *machine) commit(o overlay) error {
 
 // finish caps the TPM, without which nothing of the overlay may start, and tells init.
 func (m *machine) finish(ctx context.Context) error {
+	if err := m.close(ctx); err != nil {
+		return m.giveUp(err)
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return m.tell()
+}
+
+// close caps the TPM. ctx may end before it is done.
+func (m *machine) close(ctx context.Context) error {
 	m.reports.proved()
 	for n := 1; ; n++ {
 		err := m.capTPM()
 		if err == nil {
-			break
+			return m.enter(Capped)
 		}
-		if n == capTries {
-			return m.giveUp(fmt.Errorf("the TPM can not be kept from attesting once more: %w", err))
+		if n == capTries || errors.Is(err, tpm.ErrNone) || errors.Is(err, tpm.ErrVersion12) {
+			return fmt.Errorf("the TPM can not be kept from attesting once more: %w", err)
 		}
 		m.sleep(ctx, firstPause)
 		if ctx.Err() != nil {
 			return nil
 		}
 	}
-	if err := m.enter(Capped); err != nil {
-		return err
+}
+
+// tell has init start the workload.
+func (m *machine) tell() error {
+	fields := []stage.Field{{Key: "tier", Value: string(m.state.Tier)}}
+	if m.state.Node != "" {
+		fields = append(fields, stage.Field{Key: "node", Value: m.state.Node})
 	}
 	version := none
 	if m.state.Overlay != 0 {
 		version = strconv.FormatUint(m.state.Overlay, 10)
 	}
-	return m.ready(stage.Field{Key: "tier", Value: string(m.state.Tier)}, stage.Field{Key: "node", Value: m.state.Node},
-		stage.Field{Key: "overlay", Value: version})
+	fields = append(fields, stage.Field{Key: "overlay", Value: version})
+	if m.state.Why != "" {
+		fields = append(fields, stage.Field{Key: "why", Value: m.state.Why})
+	}
+	return m.notify("READY=1\nSTATUS=" + stage.FormatFields(fields...))
 }
 
 func (m *machine) withoutTPM(err error) error {
 	m.log.Warn("this machine can not attest and gets no overlay", "err", err)
 	m.state.Tier, m.state.Why = protocol.None, err.Error()
 	m.warn("others do not know of it", m.enter(NoTPM))
-	return m.ready(stage.Field{Key: "tier", Value: string(protocol.None)}, stage.Field{Key: "overlay", Value: none},
-		stage.Field{Key: "why", Value: err.Error()})
+	return m.tell()
 }
 
 // giveUp reboots: the root is half of one machine and half of another, or the overlay might be used by what
@@ -235,10 +264,6 @@ func (m *machine) enter(p Phase) error {
 		m.state.Why = ""
 	}
 	return m.state.write(m.dir)
-}
-
-func (m *machine) ready(fields ...stage.Field) error {
-	return m.notify("READY=1\nSTATUS=" + stage.FormatFields(fields...))
 }
 
 // repeat does try until it works or ctx ends, and says why it does not.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -31,24 +32,26 @@ type staged struct {
 func (s staged) Version() uint64 { return s.version }
 func (s staged) Commit() error   { return s.Staged.Commit(s.root) }
 
+// Sealed is an overlay as it comes, with what opens it.
+type Sealed struct {
+	Manifest   []byte // signed
+	FileKey    []byte
+	Ciphertext func() (io.ReadCloser, error)
+}
+
 // stage checks the overlay's manifest, fetches it and unpacks it beside the root.
 func (p *program) stage(ctx context.Context, r *client.Result) (overlay, error) {
 	c, a, err := p.config()
 	if err != nil {
 		return nil, err
 	}
-	if len(a.keys) == 0 {
-		return nil, unfit{fmt.Errorf("there is an overlay for this machine, but neither the image nor %s says who may sign it", cmdline.OverlayKeyParam)}
-	}
 	grant := r.Grant
-	m, err := manifest.Open(grant.Overlay.Manifest, a.keys...)
-	if err != nil {
-		return nil, unfit{err}
+	now := grant.Time
+	if !r.Doubtful && time.Now().After(now) {
+		now = time.Now()
 	}
-	if err := p.check(m, r); err != nil {
-		return nil, unfit{err}
-	}
-	key, err := extract.Open(grant.Overlay.FileKey)
+	sealed := Sealed{Manifest: grant.Overlay.Manifest, FileKey: grant.Overlay.FileKey}
+	m, err := p.accept(a, sealed.Manifest, manifest.Machine{Node: grant.Node, Now: now})
 	if err != nil {
 		return nil, err
 	}
@@ -59,30 +62,44 @@ func (p *program) stage(ctx context.Context, r *client.Result) (overlay, error) 
 	f := fetcher{server: server, known: c.Client(&r.Certificate), others: p.others(), pause: firstPause, stall: stall}
 	defer f.known.CloseIdleConnections()
 	defer f.others.CloseIdleConnections()
-	ciphertext, err := f.open(ctx, grant.Overlay.URL, m.Ciphertext.Size, m.Ciphertext.SHA256.String())
+	sealed.Ciphertext = func() (io.ReadCloser, error) {
+		return f.open(ctx, grant.Overlay.URL, m.Ciphertext.Size, m.Ciphertext.SHA256.String())
+	}
+	return p.unpack(&sealed, m, p.copy)
+}
+
+// stageKept is stage with an overlay that was kept.
+func (p *program) stageKept(sealed Sealed, node string) (overlay, error) {
+	_, a, err := p.config()
 	if err != nil {
 		return nil, err
 	}
-	defer ciphertext.Close()
-	// What a program before this one has left behind is of no use.
-	if err := errors.Join(os.RemoveAll(p.staging), os.MkdirAll(p.staging, 0o700)); err != nil {
-		return nil, fmt.Errorf("making room for the overlay: %w", err)
-	}
-	s, err := extract.Stage(p.staging, ciphertext, key, m)
-	if _, noRoom := errors.AsType[*extract.SpaceError](err); noRoom {
-		return nil, unfit{err}
-	} else if err != nil {
+	m, err := p.accept(a, sealed.Manifest, manifest.Machine{Node: node, Now: time.Now()})
+	if err != nil {
 		return nil, err
 	}
-	p.log.Info("the overlay is whole", "overlay", m.String(), "entries", m.Entries, "bytes", m.ArchiveSize)
-	return staged{s, p.root, m.Version}, nil
+	return p.unpack(&sealed, m, "")
+}
+
+// accept reads a manifest that is for this machine.
+func (p *program) accept(a anchors, signed []byte, on manifest.Machine) (*manifest.Manifest, error) {
+	if len(a.keys) == 0 {
+		return nil, unfit{fmt.Errorf("there is an overlay for this machine, but neither the image nor %s says who may sign it", cmdline.OverlayKeyParam)}
+	}
+	m, err := manifest.Open(signed, a.keys...)
+	if err == nil {
+		err = p.check(m, on)
+	}
+	if err != nil {
+		return nil, unfit{err}
+	}
+	return m, nil
 }
 
 // check tells why the overlay is not for this machine. What it has booted is looked at only if that matters.
-func (p *program) check(m *manifest.Manifest, r *client.Result) (err error) {
-	on := manifest.Machine{Node: r.Grant.Node, Now: r.Grant.Time}
-	if now := time.Now(); !r.Doubtful && now.After(on.Now) {
-		on.Now = now
+func (p *program) check(m *manifest.Manifest, on manifest.Machine) (err error) {
+	if m.Name == p.least.Name {
+		on.Least = p.least.Version
 	}
 	if m.Kernel != (manifest.Digest{}) {
 		if on.Kernel, err = p.kernel(); err != nil {
@@ -99,6 +116,44 @@ func (p *program) check(m *manifest.Manifest, r *client.Result) (err error) {
 		}
 	}
 	return m.Check(on)
+}
+
+// unpack unpacks an overlay beside the root. If a file is to have a copy of it, the overlay is what others get to keep.
+func (p *program) unpack(sealed *Sealed, m *manifest.Manifest, copy string) (overlay, error) {
+	key, err := extract.Open(sealed.FileKey)
+	if err != nil {
+		return nil, err
+	}
+	ciphertext, err := sealed.Ciphertext()
+	if err != nil {
+		return nil, err
+	}
+	defer ciphertext.Close()
+	// What a program before this one has left behind is of no use.
+	if err := errors.Join(os.RemoveAll(p.staging), os.MkdirAll(p.staging, 0o700)); err != nil {
+		return nil, fmt.Errorf("making room for the overlay: %w", err)
+	}
+	var from io.Reader = ciphertext
+	if copy != "" {
+		to, err := os.OpenFile(copy, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("keeping a copy of the overlay: %w", err)
+		}
+		defer to.Close()
+		from = io.TeeReader(from, to)
+	}
+	s, err := extract.Stage(p.staging, from, key, m)
+	if _, noRoom := errors.AsType[*extract.SpaceError](err); noRoom {
+		return nil, unfit{err}
+	} else if err != nil {
+		return nil, err
+	}
+	p.log.Info("the overlay is whole", "overlay", m.String(), "entries", m.Entries, "bytes", m.ArchiveSize)
+	if copy != "" {
+		sealed.Ciphertext = func() (io.ReadCloser, error) { return os.Open(copy) }
+		p.sealed = sealed
+	}
+	return staged{s, p.root, m.Version}, nil
 }
 
 func kernel() (manifest.Digest, error) {

@@ -105,6 +105,9 @@ func TestStage(t *testing.T) {
 			s.manifest.Expires = s.manifest.Created.Add(time.Second)
 			r.Grant.Time = s.manifest.Created
 		}, says: "expired", unfit: true},
+		"older than the kept one":   {change: func(_ *signed, p *program, _ *client.Result) { p.least = Least{"rack", 8} }, says: "older than version 8", unfit: true},
+		"as old as the kept one":    {change: func(_ *signed, p *program, _ *client.Result) { p.least = Least{"rack", 7} }},
+		"another than the kept one": {change: func(_ *signed, p *program, _ *client.Result) { p.least = Least{"other", 8} }},
 		"clock in doubt": {change: func(s *signed, _ *program, r *client.Result) {
 			s.manifest.Expires, r.Grant.Time, r.Doubtful = s.manifest.Created.Add(time.Second), s.manifest.Created, true
 		}},

@@ -45,6 +45,7 @@ type Config struct {
 	Syslog Syslog
 
 	Attest     Attest
+	LKG        LKG
 	Containers Containers
 	Tinkerbell Tinkerbell
 

@@ -38,6 +38,7 @@ var Groups = []Group{
 	{Name: "Time", Params: timeParams},
 	{Name: "Logs", Params: syslogParams},
 	{Name: "Attestation", Params: attestParams},
+	{Name: "Last-known-good", Params: lkgParams},
 	{Name: "Containers", Params: containerParams},
 	{Name: "Tinkerbell", Params: tinkerbellParams},
 	{Name: "The kernel's own", Params: kernelParams},

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestSyslog(t *testing.T) {
@@ -35,6 +36,22 @@ func TestNTP(t *testing.T) {
 		{"ember.ntp=none ember.ntp=a", servers("a"), nil},
 		{"ember.ntp=a ember.ntp=none ember.ntp=", standard, nil},
 		{"ember.ntp=a,b/c", standard, []string{`ember.ntp: "b/c" is not the name or IP address of a host; expected `}},
+	})
+}
+
+func TestLKG(t *testing.T) {
+	limits := func(l map[string]time.Duration) Config { return with(func(c *Config) { c.LKG.Limits = l }) }
+	const wrong = "one of them with a time up to 24h0m0s"
+	checkParse(t, []parsing{
+		{"ember.lkg=on", with(func(c *Config) { c.LKG.Mode = LKGOn }), nil},
+		{"ember.lkg=on ember.lkg=disk", with(func(c *Config) { c.LKG.Mode = LKGDisk }), nil},
+		{"ember.lkg_url=http://a.example/uki.efi", with(func(c *Config) { c.LKG.URL = "http://a.example/uki.efi" }), nil},
+		{"ember.lkg=auto", standard, []string{`ember.lkg: "auto" is not one of them; expected off, on or disk; using "off"`}},
+		{"ember.lkg_limits=start:30m,,hold:500ms,start:1h", limits(map[string]time.Duration{"start": time.Hour, "hold": 500 * time.Millisecond}), nil},
+		{"ember.lkg_limits=start:30m,end:1m", standard, []string{`ember.lkg_limits: "end:1m" is not ` + wrong}},
+		{"ember.lkg_limits=start", standard, []string{`ember.lkg_limits: "start" is not ` + wrong}},
+		{"ember.lkg_limits=start:0s", standard, []string{`ember.lkg_limits: "start:0s" is not ` + wrong}},
+		{"ember.lkg_limits=start:25h", standard, []string{`ember.lkg_limits: "start:25h" is not ` + wrong}},
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ember-os/ember/agent"
 	"github.com/ember-os/ember/os/attest"
+	"github.com/ember-os/ember/os/boot"
 	"github.com/ember-os/ember/os/bootreason"
 	"github.com/ember-os/ember/os/containerd"
 	"github.com/ember-os/ember/os/executor"
@@ -52,6 +53,7 @@ var programs = []program{
 	{"tink-agent", "fetch Tinkerbell's agent and run it", agent.Main},
 	{"containerd-config", "prepare the machine for containerd", containerd.Main},
 	{"attest", "prove what this machine is, and get its configuration", attest.Main},
+	{"boot", "lead the machine to a healthy node, and keep what did so", boot.Main},
 	{"trust", "trust the certificate authorities in /etc/ssl/ember.d", trust.Main},
 }
 

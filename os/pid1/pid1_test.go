@@ -84,20 +84,38 @@ func TestBringUp(t *testing.T) {
 
 func TestTargets(t *testing.T) {
 	for line, want := range map[string]struct {
-		now   []string
-		later string
+		now          []string
+		first, later string
 	}{
-		"":                                   {[]string{unit.BaseTarget, "multi-user.target"}, ""},
-		"ember.workload=none":                {[]string{unit.BaseTarget}, ""},
-		"docker_registry=r.ex":               {[]string{unit.BaseTarget, "tinkerbell.target"}, ""},
-		"ember.attest_url=https://a.example": {[]string{unit.BaseTarget, attestUnit}, "multi-user.target"},
-		"ember.attest_url=wrong":             {[]string{unit.BaseTarget, attestUnit}, "multi-user.target"},
-		"ember.attest_url=https://a.example ember.workload=none": {[]string{unit.BaseTarget, attestUnit}, ""},
+		"":                                   {[]string{unit.BaseTarget, "multi-user.target"}, "", ""},
+		"ember.workload=none":                {[]string{unit.BaseTarget}, "", ""},
+		"docker_registry=r.ex":               {[]string{unit.BaseTarget, "tinkerbell.target"}, "", ""},
+		"ember.attest_url=https://a.example": {[]string{unit.BaseTarget, attestUnit}, attestUnit, "multi-user.target"},
+		"ember.attest_url=wrong":             {[]string{unit.BaseTarget, attestUnit}, attestUnit, "multi-user.target"},
+		"ember.attest_url=https://a.example ember.workload=none": {[]string{unit.BaseTarget, attestUnit}, attestUnit, ""},
+		"ember.attest_url=https://a.example ember.lkg=on":        {[]string{unit.BaseTarget, bootUnit}, bootUnit, "multi-user.target"},
+		"docker_registry=r.ex ember.lkg=disk":                    {[]string{unit.BaseTarget, bootUnit}, bootUnit, "tinkerbell.target"},
 	} {
 		config, _ := cmdline.Parse(line)
-		if now, later := targetsOf(config); !slices.Equal(now, want.now) || later != want.later {
-			t.Errorf("%q starts %q, then %q", line, now, later)
+		if now, first, later := targetsOf(config); !slices.Equal(now, want.now) || first != want.first || later != want.later {
+			t.Errorf("%q starts %q, then, after %q, %q", line, now, first, later)
 		}
+	}
+}
+
+func TestHearBoot(t *testing.T) {
+	t.Parallel()
+	s, console := testSystem(t)
+	s.hearBoot(attestUnit, stage.Message, "phase=attest")
+	s.hearBoot(attestUnit, power.Message, "nobody asks")
+	s.hearBoot(bootUnit, stage.Message, `phase=waiting why="it broke"`)
+	s.hearBoot(bootUnit, power.Message, "boot failed: it broke")
+	if got, want := <-s.requests, (power.Request{Action: power.Reboot, Reason: "boot failed: it broke"}); got != want {
+		t.Errorf("the request is %v, want %v", got, want)
+	}
+	lines := console()
+	if len(lines) != 1 || lines[0].Name != stage.Boot || lines[0].Get("phase") != "waiting" || lines[0].Get("why") != "it broke" {
+		t.Errorf("the console shows %v", lines)
 	}
 }
 
@@ -289,7 +307,7 @@ func TestStartWorkload(t *testing.T) {
 		if err := m.Start([]unit.Unit{{Name: attestUnit, Error: problem}}, attestUnit); err != nil {
 			t.Fatal(err)
 		}
-		err := s.startWorkload(ctx, m, "multi-user.target")
+		err := s.startWorkload(ctx, m, attestUnit, "multi-user.target")
 		if want == "" && err != nil || want != "" && (err == nil || err.Error() != want) {
 			t.Errorf("the error is %v, want %q", err, want)
 		}
@@ -301,7 +319,7 @@ func TestStartWorkload(t *testing.T) {
 		}
 	}
 	m := service.New(service.Options{Reaper: s.reaper, Spawn: s.spawn, Log: s.log, Dir: t.TempDir()})
-	if err := s.startWorkload(ctx, m, "multi-user.target"); err == nil {
+	if err := s.startWorkload(ctx, m, attestUnit, "multi-user.target"); err == nil {
 		t.Error("the workload starts without attestation")
 	}
 	m.Stop(t.Context())

@@ -16,6 +16,7 @@ import (
 	"github.com/ember-os/ember/os/loopback"
 	"github.com/ember-os/ember/os/mounts"
 	"github.com/ember-os/ember/os/output"
+	"github.com/ember-os/ember/os/power"
 	"github.com/ember-os/ember/os/service"
 	"github.com/ember-os/ember/os/stage"
 	"github.com/ember-os/ember/os/unit"
@@ -26,7 +27,8 @@ const (
 	runDir     = "/run/ember"
 	logService = "ember-log.service"
 	attestUnit = "ember-attest.service"
-	readTime   = 20 * time.Second // for the child that reads the unit files
+	bootUnit   = "ember-boot.service" // attests as well, and more
+	readTime   = 20 * time.Second     // for the child that reads the unit files
 )
 
 // stageOf is the stages that services reach.
@@ -34,6 +36,7 @@ var stageOf = map[string]string{
 	"ember-network.service": stage.Network,
 	"ember-time.service":    stage.Time,
 	attestUnit:              stage.Attest,
+	bootUnit:                stage.Attest,
 	"tink-agent.service":    stage.Agent,
 }
 
@@ -47,22 +50,23 @@ func (s *system) setClock(context.Context) ([]stage.Field, error) {
 	return fields, nil
 }
 
-// targetsOf is what a machine starts at once and, if it attests, what it starts once that is done; "" for
-// nothing.
-func targetsOf(c cmdline.Config) (now []string, later string) {
+// targetsOf is what a machine starts at once and what it starts once the unit first is up; "" for nothing.
+func targetsOf(c cmdline.Config) (now []string, first, later string) {
 	now = []string{unit.BaseTarget}
 	workload := c.Target()
 	switch {
+	case c.LKG.Mode != cmdline.LKGOff:
+		return append(now, bootUnit), bootUnit, workload
 	case c.Attest.URL != "":
-		return append(now, attestUnit), workload
+		return append(now, attestUnit), attestUnit, workload
 	case workload != "":
 		now = append(now, workload)
 	}
-	return now, ""
+	return now, "", ""
 }
 
 func (s *system) startServices(ctx context.Context) ([]stage.Field, error) {
-	targets, later := targetsOf(s.config)
+	targets, first, later := targetsOf(s.config)
 	units, err := s.readUnits(ctx, targets)
 	if err != nil {
 		return nil, err
@@ -85,6 +89,7 @@ func (s *system) startServices(ctx context.Context) ([]stage.Field, error) {
 				stage.Print(&s.voice, name, statusFields(status)...)
 			}
 		},
+		OnExtra: s.hearBoot,
 	})
 	s.services.Store(m)
 	if ctx.Err() != nil { // looked at behind Store: stop has seen m, or we see that it has begun
@@ -92,15 +97,26 @@ func (s *system) startServices(ctx context.Context) ([]stage.Field, error) {
 	}
 	s.warn("the machine has less to do", m.Start(afterLog(units), targets...))
 	if later != "" {
-		s.spawn(func() { s.warn("the workload does not start", s.startWorkload(ctx, m, later)) })
+		s.spawn(func() { s.warn("the workload does not start", s.startWorkload(ctx, m, first, later)) })
 	}
 	return []stage.Field{{Key: "units", Value: fmt.Sprint(len(units))}}, nil
 }
 
+// hearBoot does what the program that leads the boot asks for.
+func (s *system) hearBoot(unit, key, value string) {
+	switch {
+	case unit != bootUnit:
+	case key == stage.Message:
+		stage.Print(&s.voice, stage.Boot, statusFields(value)...)
+	case key == power.Message:
+		s.spawn(func() { s.requests <- power.Request{Action: power.Reboot, Reason: value} })
+	}
+}
+
 // startWorkload reads the unit files again once the machine has been attested, which may have brought more of
 // them, and starts the workload.
-func (s *system) startWorkload(ctx context.Context, m *service.Manager, target string) error {
-	state, err := m.Wait(ctx, attestUnit)
+func (s *system) startWorkload(ctx context.Context, m *service.Manager, first, target string) error {
+	state, err := m.Wait(ctx, first)
 	if ctx.Err() != nil {
 		return nil
 	}

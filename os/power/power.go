@@ -48,6 +48,10 @@ type Request struct {
 	Reason string // for people
 }
 
+// Message is what a message of ember-boot.service to init, as of sd_notify(3), calls the reason of a reboot that it
+// asks for.
+const Message = "X_EMBER_REBOOT"
+
 // KexecSignal asks PID 1 for Kexec: SIGRTMIN+6 of the C library, as systemd has it.
 const KexecSignal = syscall.Signal(40)
 

@@ -90,6 +90,9 @@ func (a *activation) hear(msg message) {
 	if msg.extend > 0 {
 		a.extend(msg.extend)
 	}
+	if a.m.o.OnExtra != nil && msg.extra.key != "" {
+		a.m.o.OnExtra(a.unit.Name, msg.extra.key, msg.extra.value)
+	}
 }
 
 // start runs the commands up to the one that makes the service active.

@@ -27,7 +27,13 @@ type message struct {
 	status          string
 	hasStatus       bool
 	extend          time.Duration // EXTEND_TIMEOUT_USEC=; 0 for none
+	extra           extra         // the last X_EMBER_...=
 }
+
+// extra is a variable that is not of sd_notify(3).
+type extra struct{ key, value string }
+
+const extraPrefix = "X_EMBER_"
 
 // parseMessage ignores what it does not understand.
 func parseMessage(datagram []byte) message {
@@ -44,6 +50,10 @@ func parseMessage(datagram []byte) message {
 		case "EXTEND_TIMEOUT_USEC":
 			if n, err := strconv.ParseUint(value, 10, 64); err == nil {
 				m.extend = time.Duration(min(n, uint64(extendLimit/time.Microsecond))) * time.Microsecond
+			}
+		default:
+			if strings.HasPrefix(key, extraPrefix) {
+				m.extra = extra{short(key), short(value)}
 			}
 		}
 	}

@@ -23,7 +23,9 @@ func TestParseMessage(t *testing.T) {
 		"EXTEND_TIMEOUT_USEC=1500000": {extend: 1500 * time.Millisecond},
 		"EXTEND_TIMEOUT_USEC=-1":      {},
 		"EXTEND_TIMEOUT_USEC=18446744073709551615": {extend: extendLimit},
-		"\x00\xff=\n\n=": {},
+		"X_EMBER_A=b=c\nX_OTHER=d":                 {extra: extra{"X_EMBER_A", "b=c"}},
+		"X_EMBER_\x1b=\x1b[m":                      {extra: extra{"X_EMBER_?", "?[m"}},
+		"\x00\xff=\n\n=":                           {},
 	} {
 		if got := parseMessage([]byte(text)); got != want {
 			t.Errorf("%q: got %+v, want %+v", text, got, want)

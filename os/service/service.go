@@ -58,6 +58,9 @@ type Options struct {
 	// OnReady is called each time a unit has become active, or a oneshot has ended
 	// well, with its STATUS= text; may be nil.
 	OnReady func(name, status string)
+	// OnExtra is called for each message of a service with a variable that begins with
+	// X_EMBER_, of which it has one; may be nil.
+	OnExtra func(name, key, value string)
 
 	BackOffMax time.Duration // the longest delay before a restart; 0 for a minute
 	UpTime     time.Duration // after which a restart is not "in a row"; 0 for a minute

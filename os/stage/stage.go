@@ -43,6 +43,12 @@ const (
 	Agent   = "agent"   // Tinkerbell's agent runs
 )
 
+// Boot is how far ember.lkg=on has led the machine, again and again: docs/last-known-good.md.
+const Boot = "boot"
+
+// Message is what a message of ember-boot.service to init, as of sd_notify(3), calls the fields of Boot.
+const Message = "X_EMBER_STAGE"
+
 // The stages at which a boot ends.
 const (
 	Failed   = "failed"   // bring-up failed; says what, and what happens next

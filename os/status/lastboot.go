@@ -62,6 +62,15 @@ func (l LastBoot) save(root string) error {
 	return nil
 }
 
+// LastReason is why the boot before this one has ended, "" if that is not known, or not yet.
+func LastReason(root string) (string, error) {
+	var l LastBoot
+	if err := readJSON(root, lastBootFile, &l); err != nil || l.Reboot == nil {
+		return "", err
+	}
+	return l.Reboot.Text, nil
+}
+
 // alarms are what the log should know of a boot that ended badly.
 func (l LastBoot) alarms() []logline.Line {
 	var lines []logline.Line

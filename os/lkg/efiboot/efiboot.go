@@ -23,14 +23,20 @@ type Boot struct {
 	Title     string // of the entry that was booted; "" if that is not known
 	Partition GUID   // that was booted from; zero if that is not known
 	File      string // on the partition, with slashes; "" if that is not known
+	Stub      bool   // Partition and File are what systemd-stub says of the program that runs
 }
 
 const (
 	orderVariable   = "BootOrder"
 	nextVariable    = "BootNext"
 	currentVariable = "BootCurrent"
-	partVariable    = "LoaderDevicePartUUID" // as systemd-stub sets it
+	partVariable    = "DevicePartUUID" // behind one of by
+	imageVariable   = "ImageIdentifier"
 )
+
+// by is who tells where a program comes from: systemd-stub of itself, and of the loader before it, which is itself if
+// there was none. Before version 256 it has only the latter.
+var by = []string{"Stub", "Loader"}
 
 func entryName(number uint16) string { return fmt.Sprintf("Boot%04X", number) }
 
@@ -47,15 +53,36 @@ func (v Variables) Current() (Boot, error) {
 		k := follow(o.path)
 		b = Boot{Network: k.network, Title: o.description, Partition: k.partition, File: k.file}
 	}
-	if part, err := v.read(partVariable, loader); err == nil {
-		if text, _, ok := fromUCS2(part); ok {
-			b.Partition = parseGUID(text)
+	for _, who := range by {
+		image, noImage := v.text(who + imageVariable)
+		part, _ := v.text(who + partVariable)
+		if guid := parseGUID(part); guid != (GUID{}) {
+			b.Partition = guid
+			if noImage == nil {
+				b.File, b.Stub = slashes(image), true
+			}
+		}
+		if noImage == nil {
+			break
 		}
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
 	return b, err
+}
+
+// text reads one of the loader's variables.
+func (v Variables) text(name string) (string, error) {
+	b, err := v.read(name, loader)
+	if err != nil {
+		return "", err
+	}
+	text, _, ok := fromUCS2(b)
+	if !ok {
+		return "", fmt.Errorf("reading EFI variable %s: it is no text", name)
+	}
+	return text, nil
 }
 
 // parseGUID gives the zero GUID for what is none.
@@ -167,6 +194,26 @@ func (v Variables) Preferred(titles ...string) string {
 		}
 	}
 	return ""
+}
+
+// Partition is where the first of the titles that has an entry boots from, zero if none has.
+func (v Variables) Partition(titles ...string) GUID {
+	all, _ := v.entries()
+	for _, title := range titles {
+		for _, n := range sorted(all) {
+			if k := follow(all[n].path); all[n].description == title && k.file != "" {
+				return k.partition
+			}
+		}
+	}
+	return GUID{}
+}
+
+// Pending tells whether the firmware is still to boot an entry the next time: at the beginning of a boot, that it
+// has ignored that.
+func (v Variables) Pending() bool {
+	_, err := v.number(nextVariable)
+	return err == nil
 }
 
 // Next has the firmware boot an entry the next time, and only then. It is an fs.ErrNotExist if there is no such

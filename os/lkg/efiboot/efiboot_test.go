@@ -265,14 +265,20 @@ func TestSwitch(t *testing.T) {
 
 func TestNext(t *testing.T) {
 	f := newFirmware(t)
-	if err := f.Next("Ember A"); !errors.Is(err, fs.ErrNotExist) {
+	if err := f.Next("Ember A"); !errors.Is(err, fs.ErrNotExist) || f.Pending() {
 		t.Error(err)
 	}
 	if err := errors.Join(f.Update(partition, false, slotA, slotB), f.Next("Ember B")); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := f.number("BootNext"); n != 1 || err != nil {
+	if n, err := f.number("BootNext"); n != 1 || err != nil || !f.Pending() {
 		t.Errorf("%d, %v", n, err)
+	}
+	if got := f.Partition("Ember C", "Ember A"); got != partition.GUID {
+		t.Errorf("it is on %v", got)
+	}
+	if got := f.Partition("Ember C"); got != (GUID{}) {
+		t.Errorf("what is not there is on %v", got)
 	}
 }
 
@@ -296,6 +302,21 @@ func TestCurrent(t *testing.T) {
 	f.add(3, "disk", usb)
 	f.set("LoaderDevicePartUUID", loader, ucs2(strings.ToUpper(partUUID)))
 	if b, err := f.Current(); b != (Boot{Title: "disk", Partition: partition.GUID}) || err != nil {
+		t.Errorf("%+v, %v", b, err)
+	}
+	f.set("LoaderImageIdentifier", loader, ucs2(`\EFI\EMBERB\BOOT.EFI`))
+	fromSlot := Boot{Title: "disk", Partition: partition.GUID, File: slotB.File, Stub: true}
+	if b, err := f.Current(); b != fromSlot || err != nil {
+		t.Errorf("%+v, %v", b, err)
+	}
+	f.set("StubImageIdentifier", loader, ucs2(`\uki.efi`)) // from the network
+	if b, err := f.Current(); b != (Boot{Title: "disk"}) || err != nil {
+		t.Errorf("%+v, %v", b, err)
+	}
+	f.set("StubDevicePartUUID", loader, ucs2(partUUID))
+	f.set("StubImageIdentifier", loader, ucs2(`\EFI\EMBERB\BOOT.EFI`))
+	f.set("LoaderImageIdentifier", loader, ucs2(`\EFI\BOOT\BOOTX64.EFI`))
+	if b, err := f.Current(); b != fromSlot || err != nil {
 		t.Errorf("%+v, %v", b, err)
 	}
 	f.set("BootCurrent", global, []byte{1})

@@ -121,6 +121,11 @@ type kind struct {
 	network   bool
 }
 
+// slashes is a path as this package gives it.
+func slashes(path string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(path, `\`), `\`, "/")
+}
+
 // follow reads a device path as far as it is one.
 func follow(path []byte) (k kind) {
 	for len(path) >= 4 && path[0] != end {
@@ -134,7 +139,7 @@ func follow(path []byte) (k kind) {
 			k.partition = GUID(data[20:36])
 		case t == media && sub == filePath:
 			text, _, _ := fromUCS2(data)
-			k.file = strings.ReplaceAll(strings.TrimPrefix(text, `\`), `\`, "/")
+			k.file = slashes(text)
 		case t == messaging && (sub == macAddress || sub == ipv4 || sub == ipv6 || sub == uri):
 			k.network = true
 		}

@@ -16,6 +16,18 @@ type Crash struct {
 // Crashes gives what is on the disk if the power is cut after each write since Record: with all the writes until
 // then, and reorders times with any of those that no sync has waited for. The last one has them all.
 func (d *Disk) Crashes(random *rand.Rand, reorders int) iter.Seq[Crash] {
+	return d.CrashesAt(random, reorders, func(int, int) bool { return true })
+}
+
+// CrashesAt is Crashes, but only where at says so. It gets the number of writes, and how many more there are until a
+// sync.
+func (d *Disk) CrashesAt(random *rand.Rand, reorders int, at func(writes, left int) bool) iter.Seq[Crash] {
+	left := make([]int, len(d.log)+1) // writes from each on up to a sync
+	for i := len(d.log) - 1; i >= 0; i-- {
+		if d.log[i].data != nil {
+			left[i] = left[i+1] + 1
+		}
+	}
 	return func(yield func(Crash) bool) {
 		durable, all := slices.Clone(d.original), slices.Clone(d.original)
 		pending := map[int][]op{} // by sector
@@ -28,6 +40,9 @@ func (d *Disk) Crashes(random *rand.Rand, reorders int) iter.Seq[Crash] {
 				}
 				pending[o.sector] = append(pending[o.sector], o)
 				copy(all[o.sector*sector:], o.data)
+			}
+			if !at(i+1, left[i+1]) {
+				continue
 			}
 			if !yield(Crash{i + 1, false, slices.Clone(all)}) {
 				return

@@ -68,6 +68,13 @@ func (s *Store) Commit(ctx context.Context, c Candidate) (Result, error) {
 	return res, s.save(r)
 }
 
+// Success counts a success of which nothing can be kept. Of a candidate it takes what is not about the slots.
+func (s *Store) Success(c Candidate) error {
+	r := s.pair.Record
+	r.Success, r.TPM, r.Resets, r.Attempts = c.Success, c.TPM, c.Resets, 0
+	return s.save(r)
+}
+
 // Attempt counts a boot, where there is no TPM to do it.
 func (s *Store) Attempt() error {
 	r := s.pair.Record

@@ -1,0 +1,69 @@
+package boot
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ember-os/ember/os/attest"
+	"github.com/ember-os/ember/os/lkg/machine"
+)
+
+func TestNext(t *testing.T) {
+	b := newBench(t, "next")
+	b.root = t.TempDir()
+	if err := b.next(t.Context()); err == nil || !strings.Contains(err.Error(), "nothing was kept yet") {
+		t.Errorf("at first: %v", err)
+	}
+	b.served = system(t, "first")
+	b.boot(machine.Network, b.served)
+	b.commits()
+	if err := b.next(t.Context()); err != nil || !b.vars.Pending() {
+		t.Fatalf("once something is kept: %v", err)
+	}
+	if e := b.boot(machine.Network, b.served); e.Means != (machine.Means{Kexec: true}) {
+		t.Errorf("the firmware does not care for BootNext: %+v", e.Means)
+	}
+
+	path := filepath.Join(b.root, "run/ember/last-boot.json")
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(`{"Reboot":{"Text":"reboot: to last-known-good: nobody answers"}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.next(t.Context()); err == nil || !strings.Contains(err.Error(), "ignored BootNext") {
+		t.Errorf("a second time: %v", err)
+	}
+}
+
+func (s *fakeSteps) Cap(context.Context) error { return s.capErr }
+
+func TestBefore(t *testing.T) {
+	done := machine.Done
+	for name, c := range map[string]struct {
+		phase  attest.Phase
+		record Record
+		capErr error
+		want   []machine.Event
+	}{
+		"a new boot":                {"", Record{}, nil, nil},
+		"it was asking":             {attest.Trying, Record{Phase: machine.Attest}, nil, nil},
+		"it was writing":            {attest.Committing, Record{Phase: machine.Apply}, nil, []machine.Event{done, done, done, machine.Broken}},
+		"it had written":            {attest.Applied, Record{Phase: machine.Apply}, nil, []machine.Event{done, done, done, done}},
+		"it can not cap":            {attest.Applied, Record{Phase: machine.Apply}, errors.New("no"), []machine.Event{done, done, done, machine.Broken}},
+		"the node was healthy":      {attest.Capped, Record{Phase: machine.Kept}, nil, []machine.Event{done, done, done, done}},
+		"with what was kept":        {attest.Capped, Record{Phase: machine.Start, Kept: true}, nil, []machine.Event{machine.Late, done, done}},
+		"in the middle of what was": {attest.Committing, Record{Phase: machine.Apply, Kept: true}, nil, []machine.Event{machine.Late, done, machine.Broken}},
+	} {
+		n := &node{steps: &fakeSteps{state: attest.State{Phase: c.phase}, capErr: c.capErr}, log: slog.New(slog.DiscardHandler)}
+		if got := n.before(t.Context(), c.record); !slices.Equal(got, c.want) || n.again != (c.record.Phase != "") {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,492 @@
+package os_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ember-os/ember/os/lkg/esp"
+	"github.com/ember-os/ember/os/lkg/fattest"
+	"github.com/ember-os/ember/os/lkg/machine"
+	"github.com/ember-os/ember/os/lkg/program"
+	"github.com/ember-os/ember/os/stage"
+	"github.com/ember-os/ember/os/vm"
+	"github.com/ember-os/ember/os/vm/disk"
+	"github.com/ember-os/ember/os/vm/ovmf"
+	"github.com/ember-os/ember/os/vm/vmtest"
+	"github.com/ember-os/ember/tools/toolroot"
+	"github.com/ember-os/ember/tools/uki"
+)
+
+// Where the slots of a machine are, and the limits that its boots have: what must go wrong does so soon, and what
+// must go right has time on a slow host.
+const (
+	slotA     = "EFI/BOOT/BOOTX64.EFI"
+	slotB     = "EFI/EMBERB/BOOT.EFI"
+	lkgLimits = "attest:25s,disk:25s,start:40s,hold:1s,wait:1s,longest:2s,probe:2s"
+	espFree   = 160 << 20
+
+	firmwareVars = "ovmf-vars.fd" // in a machine's directory
+)
+
+// rackMachine is a machine that boots from the network, by HTTP, and has a disk with an EFI system partition that is
+// empty.
+type rackMachine struct {
+	*site
+	t      testing.TB
+	config vm.Config
+	image  string                 // of its disk
+	system atomic.Pointer[[]byte] // that the boot server has; nil for none
+}
+
+func newRackMachine(t testing.TB, free int64) *rackMachine {
+	t.Helper()
+	r := &rackMachine{t: t, image: filepath.Join(t.TempDir(), "disk")}
+	n := lan("boot", "1")
+	n.DHCP += "\n" + httpDHCP
+	r.site = siteOn(t, n)
+	if err := disk.Make(t.Context(), r.root(), r.image, nil, free); err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		system := r.system.Load()
+		if system == nil {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		w.Header().Set("Content-Length", fmt.Sprint(len(*system)))
+		if req.Method != http.MethodHead {
+			w.Write(*system)
+		}
+	})}
+	go server.Serve(r.lab.Listen("tcp", bootServer+":80"))
+	t.Cleanup(func() { server.Close() })
+
+	r.config = firmware(t)
+	r.config.UEFI, r.config.TPM, r.config.CA, r.config.MemoryMiB = true, vm.CRB, r.vendor, 1024
+	r.config.Dir = t.TempDir()
+	r.config.Disks = []vm.Disk{{Path: r.image}}
+	return r
+}
+
+func (r *rackMachine) root() toolroot.Root {
+	return toolroot.Root{Marker: vmtest.File(r.t, "TEST_ROOT")}
+}
+
+// publish has the boot server serve a variant of the system. Its console says which one it is.
+func (r *rackMachine) publish(variant string, words ...string) {
+	r.t.Helper()
+	boot, err := toolroot.Root{Marker: vmtest.File(r.t, "BOOT_ROOT")}.Dir()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	read := func(path string) []byte {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		return b
+	}
+	line := append([]string{
+		"console=ttyS0 no_timer_check retain_initrd", "variant=" + variant, shellAndSite,
+		"ember.attest_pin=" + r.pin.String(), "ember.overlay_key=" + r.key,
+		"ember.lkg=on ember.lkg_url=http://" + bootServer + "/" + ukiName, "ember.lkg_limits=" + lkgLimits,
+	}, words...)
+	image, err := uki.Build(read(filepath.Join(boot, "usr/lib/systemd/boot/efi/linuxx64.efi.stub")), uki.Content{
+		Kernel: read(vmtest.File(r.t, "KERNEL")), Initrd: read(vmtest.File(r.t, "INITRD")),
+		Cmdline: strings.Join(line, " "), OSRelease: []byte("ID=ember\n"), Release: "0",
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.system.Store(&image)
+}
+
+// boot starts the machine; its firmware tries the network first, if it is told to.
+func (r *rackMachine) boot(netboot bool) *vmtest.Machine {
+	r.t.Helper()
+	c := r.config
+	card := card(r.lab, "boot", "01")
+	if netboot {
+		card.Boot = vm.HTTPBoot
+	}
+	c.NICs = []vm.NIC{card}
+	return vmtest.Start(r.t, c)
+}
+
+// file is one of the partition, nil if it is not there.
+func (r *rackMachine) file(name string) []byte {
+	r.t.Helper()
+	f, err := fattest.From(r.partition()).Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	size, err := f.Size()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	b := make([]byte, size)
+	if _, err := f.ReadAt(b, 0); err != nil && err != io.EOF {
+		r.t.Fatal(err)
+	}
+	return b
+}
+
+// partition is the EFI system partition as it is on the disk.
+func (r *rackMachine) partition() []byte {
+	r.t.Helper()
+	b, err := os.ReadFile(r.image)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return b[espStart : len(b)-espStart]
+}
+
+// runs waits for the kernel to say which variant it is.
+func runs(m *vmtest.Machine, variant string) {
+	m.Line(func(line string) bool {
+		return strings.Contains(line, "Command line: ") && strings.Contains(line, " variant="+variant+" ")
+	})
+}
+
+// reach waits for a phase of the boot.
+func reach(m *vmtest.Machine, p machine.Phase) stage.Line {
+	line, _ := stage.Parse(m.Line(func(line string) bool {
+		l, ok := stage.Parse(line)
+		return ok && l.Name == stage.Boot && l.Get("phase") == string(p)
+	}))
+	return line
+}
+
+// must checks fields of a line.
+func must(t testing.TB, line stage.Line, fields ...string) {
+	t.Helper()
+	for _, f := range fields {
+		key, want, _ := strings.Cut(f, "=")
+		if got := line.Get(key); got != want {
+			t.Errorf("%s is %q, want %q: %v", key, got, want, line)
+		}
+	}
+}
+
+// reboots waits for the machine to reboot by itself.
+func reboots(t testing.TB, m *vmtest.Machine) {
+	t.Helper()
+	if end := m.End(); end.Reason != vm.Reboot {
+		t.Fatalf("the machine has ended by %+v", end)
+	}
+}
+
+// configured is an overlay whose service says on the console which one it is.
+func configured(name string) []sealedFile {
+	return []sealedFile{
+		{path: "etc/systemd/system/say.service", mode: 0o644,
+			text: "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=echo configured by " + name + "\nStandardOutput=journal+console\n"},
+		{path: "etc/systemd/system/multi-user.target.wants/say.service", target: "../say.service"},
+	}
+}
+
+// ill is an overlay whose service fails.
+func ill(name string) []sealedFile {
+	return append(configured(name),
+		sealedFile{path: "etc/systemd/system/ill.service", mode: 0o644, text: "[Service]\nExecStart=false\n"},
+		sealedFile{path: "etc/systemd/system/multi-user.target.wants/ill.service", target: "../ill.service"})
+}
+
+// keeps boots from the network until everything is kept.
+func (r *rackMachine) keeps(variant, configuration string) {
+	r.t.Helper()
+	m := r.boot(true)
+	runs(m, variant)
+	must(r.t, reach(m, machine.Netboot), "from=network")
+	says(m, "configured by "+configuration)
+	must(r.t, reach(m, machine.Kept), "from=network", "why=")
+	m.Close()
+}
+
+// TestLKG has the whole rack lose its power, and its servers.
+func TestLKG(t *testing.T) {
+	t.Parallel()
+	r := newRackMachine(t, espFree)
+	r.seal(configured("one")...)
+	r.start()
+	r.publish("first")
+	r.keeps("first", "one")
+	if !bytes.Equal(r.file(slotA), *r.system.Load()) {
+		t.Error("slot A is not what was booted")
+	}
+
+	r.stop()
+	r.system.Store(nil)
+	m := r.boot(false)
+	runs(m, "first")
+	must(t, reach(m, machine.Netboot), "from=disk")
+	line := reach(m, machine.Fetch)
+	must(t, line, "from=disk", "overlay=kept")
+	if !strings.Contains(line.Get("why"), noAnswer) {
+		t.Errorf("it says %v", line)
+	}
+	says(m, "configured by one")
+	must(t, reach(m, machine.Kept), "from=disk", "overlay=kept", "why=")
+	if got := ask(t, m, "cat /sys/class/tpm/tpm0/pcr-sha256/11 | cut -c 1-8; ls /var/lib/ember | grep -c sealed"); got != "0" {
+		t.Errorf("%q copies of the configuration are left", got)
+	}
+
+	// The servers are back, with something newer: the machine goes for it by itself.
+	r.seal(configured("two")...)
+	r.serve()
+	r.publish("second")
+	must(t, reach(m, machine.Waiting), "overlay=kept", "why=the server answers")
+	reboots(t, m)
+	good := sha256.Sum256(r.file(slotA))
+	r.keeps("second", "two")
+	if !bytes.Equal(r.file(slotB), *r.system.Load()) {
+		t.Error("slot B is not what was booted")
+	}
+	if sha256.Sum256(r.file(slotA)) != good {
+		t.Error("slot A has changed")
+	}
+
+	// A firmware that has forgotten all entries boots what is at the default path, which was good before.
+	if err := os.Remove(filepath.Join(r.config.Dir, firmwareVars)); err != nil {
+		t.Fatal(err)
+	}
+	m = r.boot(false)
+	runs(m, "first")
+	must(t, reach(m, machine.Netboot), "from=disk")
+	says(m, "configured by two")
+}
+
+// TestLKGBad has a machine go round with configurations that are bad, be refused, and come to rest with a good one.
+func TestLKGBad(t *testing.T) {
+	t.Parallel()
+	r := newRackMachine(t, espFree)
+	r.seal(configured("one")...)
+	r.start()
+	r.publish("first")
+	r.keeps("first", "one")
+	before := r.file(slotA)
+
+	r.seal(ill("two")...)
+	for attempt := 1; attempt <= 3; attempt++ {
+		m := r.boot(true)
+		line := reach(m, machine.Netboot)
+		if got := line.Get("attempt"); attempt > 1 && got != fmt.Sprint(attempt) {
+			t.Errorf("attempt %d says %v", attempt, line)
+		}
+		says(m, "configured by two")
+		line = reach(m, machine.Waiting)
+		if !strings.Contains(line.Get("why"), "ill.service") {
+			t.Errorf("attempt %d says %v", attempt, line)
+		}
+		reboots(t, m)
+	}
+	if !bytes.Equal(r.file(slotA), before) || r.file(slotB) != nil {
+		t.Error("the good slot has changed, or another one was written")
+	}
+
+	// A system from the disk is refused, too, and takes nothing that was kept.
+	r.policy = "{name: other, tiers: [attested], pcrs: {7: " + strings.Repeat("a", 64) + "}, overlay: " + rack + "}"
+	r.configure()
+	m := r.boot(false)
+	must(t, reach(m, machine.Netboot), "from=disk", "attempt=4")
+	m.Line(func(line string) bool {
+		l, _ := stage.Parse(line)
+		if l.Get("overlay") == "kept" || strings.Contains(line, "configured by") {
+			t.Fatalf("it takes what was kept: %s", line)
+		}
+		return l.Get("phase") == string(machine.Waiting) && strings.Contains(l.Get("why"), refuses)
+	})
+	reboots(t, m)
+
+	r.policy = anyMachine
+	r.configure()
+	r.seal(configured("three")...)
+	r.keeps("first", "three")
+	if !bytes.Equal(r.file(slotB), before) || !bytes.Equal(r.file(slotA), before) {
+		t.Error("one of the slots is not what was booted")
+	}
+}
+
+// TestLKGBootNext has a machine fall back: by BootNext, and where the firmware ignores that, by kexec.
+func TestLKGBootNext(t *testing.T) {
+	t.Parallel()
+	r := newRackMachine(t, espFree)
+	r.seal(configured("one")...)
+	r.start()
+	r.publish("first")
+
+	// The boot server goes away while the machine wants to keep what it has served.
+	m := r.boot(true)
+	reach(m, machine.Start)
+	served := r.system.Swap(nil)
+	line := reach(m, machine.Kept)
+	if !strings.Contains(line.Get("why"), "503") || r.file(slotA) != nil {
+		t.Errorf("it says %v", line)
+	}
+	m.Close()
+	r.system.Store(served)
+	r.keeps("first", "one")
+
+	r.stop()
+	m = r.boot(true)
+	must(t, reach(m, machine.Netboot), "from=network")
+	if line := reach(m, machine.Leaving); !strings.Contains(line.Get("why"), noAnswer) {
+		t.Errorf("it says %v", line)
+	}
+	reboots(t, m)
+	forgetful := r.variables()
+	m = r.boot(true)
+	must(t, reach(m, machine.Netboot), "from=disk")
+	must(t, reach(m, machine.Fetch), "overlay=kept")
+	says(m, "configured by one")
+	m.Close()
+
+	r.setVariables(slices.DeleteFunc(forgetful, func(v ovmf.Variable) bool { return v.Name == "BootNext" }))
+	m = r.boot(true)
+	must(t, reach(m, machine.Netboot), "from=network")
+	reach(m, machine.Leaving)
+	runs(m, "first")
+	must(t, reach(m, machine.Netboot), "from=disk")
+	must(t, reach(m, machine.Fetch), "overlay=kept")
+	says(m, "configured by one")
+}
+
+// variables are those of the firmware.
+func (r *rackMachine) variables() []ovmf.Variable {
+	r.t.Helper()
+	image, err := os.ReadFile(filepath.Join(r.config.Dir, firmwareVars))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	variables, err := ovmf.Read(image)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return variables
+}
+
+func (r *rackMachine) setVariables(variables []ovmf.Variable) {
+	r.t.Helper()
+	path := filepath.Join(r.config.Dir, firmwareVars)
+	image, err := os.ReadFile(path)
+	if err == nil {
+		image, err = ovmf.Write(image, variables)
+	}
+	if err == nil {
+		err = os.WriteFile(path, image, 0o600)
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// TestLKGFull has a partition without the room for two slots.
+func TestLKGFull(t *testing.T) {
+	t.Parallel()
+	r := newRackMachine(t, 40<<20)
+	r.seal(configured("one")...)
+	r.start()
+	r.publish("first")
+	m := r.boot(true)
+	if line := reach(m, machine.Kept); !strings.Contains(line.Get("why"), "the EFI system partition has room for") {
+		t.Errorf("it says %v", line)
+	}
+	m.Close()
+	if r.file(slotA) != nil {
+		t.Error("a slot was written")
+	}
+}
+
+// TestLKGWithout has machines that can keep nothing, say why, and do their work.
+func TestLKGWithout(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		disk func(t *testing.T, path string) *vm.Disk // nil for none
+		why  string
+	}{
+		{"NoDisk", nil, esp.ErrNone.Error()},
+		{"BIOS", func(t *testing.T, path string) *vm.Disk { return &vm.Disk{Path: path} }, program.ErrUnmeasured.Error()},
+		{"ReadOnly", func(t *testing.T, path string) *vm.Disk { return &vm.Disk{Path: path, ReadOnly: true} }, esp.ErrReadOnly.Error()},
+		{"NoFAT", func(t *testing.T, path string) *vm.Disk {
+			f, err := os.OpenFile(path, os.O_WRONLY, 0)
+			if err == nil {
+				_, err = f.WriteAt(make([]byte, 4096), 1<<20)
+				f.Close()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			return &vm.Disk{Path: path}
+		}, esp.ErrNoFAT.Error()},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			c := config(t)
+			c.Append = "ember.debug=shell ember.lkg=on ember.lkg_limits=hold:1s"
+			c.Net = vm.UserNet
+			var before []byte
+			path := filepath.Join(t.TempDir(), "disk")
+			if test.disk != nil {
+				if err := disk.Make(t.Context(), c.Root, path, nil, 0); err != nil {
+					t.Fatal(err)
+				}
+				c.Disks = []vm.Disk{*test.disk(t, path)}
+				before, _ = os.ReadFile(path)
+			}
+			m := vmtest.Start(t, c)
+			line := reach(m, machine.Kept)
+			if !strings.Contains(line.Get("why"), test.why) {
+				t.Errorf("it says %v, want %q", line, test.why)
+			}
+			if got := ask(t, m, "ember services | grep -c multi-user.target"); got != "1" {
+				t.Errorf("the workload has %s targets", got)
+			}
+			if after, _ := os.ReadFile(path); test.name != "BIOS" && !bytes.Equal(before, after) {
+				t.Error("the disk was written")
+			}
+		})
+	}
+}
+
+// BenchmarkLKG measures a cold start without any server: from QEMU's start until the node is healthy with what was
+// kept. The firmware tries a network that does not answer first. What it takes until the kernel starts is its own, and
+// of the rest the wait for the server is what ember.lkg_limits says.
+func BenchmarkLKG(b *testing.B) {
+	r := newRackMachine(b, espFree)
+	r.seal(configured("one")...)
+	r.start()
+	r.publish("first")
+	r.keeps("first", "one")
+	r.stop()
+	dead := startLab(b, silent("dead", "8"))
+	var firmware, ours time.Duration
+	for b.Loop() {
+		c := r.config
+		card := dead.Port("dead")
+		card.Boot = vm.HTTPBoot
+		c.NICs = []vm.NIC{card}
+		start := time.Now()
+		m := vmtest.Start(b, c)
+		line := await(m, stage.Start)
+		firmware += time.Since(start) - line.T
+		ours += reach(m, machine.Healthy).T
+		m.Close()
+	}
+	b.ReportMetric(firmware.Seconds()/float64(b.N), "s-firmware")
+	b.ReportMetric(ours.Seconds()/float64(b.N), "s-to-healthy")
+}

@@ -87,7 +87,7 @@ func TestISO(t *testing.T) {
 			c.UEFI, c.Net = uefi, vm.UserNet
 			c.Disks = []vm.Disk{{NBD: serveISO(t, parameters), Optical: true}}
 			m := vmtest.Start(t, c)
-			if line := await(m, stage.Network); line.Get("address") != "10.0.2.20/24" {
+			if line := reaches(m, stage.Network); line.Get("address") != "10.0.2.20/24" {
 				t.Errorf("the stage is %v", line)
 			}
 			for _, test := range []struct{ command, want string }{

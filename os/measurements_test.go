@@ -152,7 +152,7 @@ func TestDirectMeasurements(t *testing.T) {
 	c := config(t)
 	c.UEFI, c.TPM, c.Append = true, vm.CRB, "ember.debug=shell retain_initrd"
 	m := vmtest.Start(t, c)
-	hasBooted(t, m, vmCmdline+" initrd=initrd")
+	cameUp(t, m, vmCmdline+" initrd=initrd")
 	asPredicted(t, m, predicted(t), measurements.Direct, measurements.AnyCmdline)
 }
 

@@ -59,8 +59,8 @@ func (s *Server) overlays(do func(http.ResponseWriter, *http.Request, *depot.Dep
 }
 
 func (s *Server) publish(w http.ResponseWriter, r *http.Request, d *depot.Depot) {
-	name := r.PathValue("name")
-	r.Body = http.MaxBytesReader(w, &patient{r.Body, http.NewResponseController(w)}, d.MaxSize+multipartRoom)
+	name, controller := r.PathValue("name"), http.NewResponseController(w)
+	r.Body = http.MaxBytesReader(w, &patient{r.Body, controller}, d.MaxSize+multipartRoom)
 	parts, err := r.MultipartReader()
 	if err != nil {
 		invalid(w, err)
@@ -69,6 +69,7 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request, d *depot.Depot)
 	v, err := d.Publish(context.WithoutCancel(r.Context()), name, func() (string, io.Reader, error) {
 		part, err := parts.NextPart()
 		if err != nil {
+			controller.SetReadDeadline(time.Time{}) // what follows takes as long as the disk does
 			return "", nil, err
 		}
 		return part.FormName(), part, nil
@@ -91,6 +92,7 @@ func (s *Server) change(mux *http.ServeMux, action string, do func(context.Conte
 			invalid(w, err)
 			return
 		}
+		http.NewResponseController(w).SetReadDeadline(time.Time{}) // the ciphertext is read again, whatever its size
 		v, err := do(context.WithoutCancel(r.Context()), d, r.PathValue("name"), version, body)
 		s.published(w, r, "overlay-"+action, r.PathValue("name"), v, err)
 	}))

@@ -18,8 +18,6 @@ package load
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
-	"net/http"
 	"sync"
 	"time"
 )
@@ -164,15 +162,4 @@ func quote(group []*visit) error {
 		}
 	}
 	return err
-}
-
-// outcome is the result of a visit in a word.
-func (v *visit) outcome() string {
-	switch {
-	case v.err != nil:
-		return v.err.Error()
-	case v.status != http.StatusOK:
-		return fmt.Sprintf("status %d %s", v.status, v.code)
-	}
-	return ""
 }

@@ -2,6 +2,7 @@ package load
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 )
@@ -46,7 +47,7 @@ func Percentile(times []time.Duration, percent float64) time.Duration {
 	if len(times) == 0 {
 		return 0
 	}
-	rank := int(percent/100*float64(len(times)) + 0.999999)
+	rank := int(math.Ceil(percent * float64(len(times)) / 100))
 	return times[min(max(rank, 1), len(times))-1]
 }
 

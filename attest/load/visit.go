@@ -130,6 +130,17 @@ func (v *visit) post(body []byte) (status int, answer []byte, err error) {
 	return resp.StatusCode, answer, err
 }
 
+// outcome is why the machine was not let in, or nothing.
+func (v *visit) outcome() string {
+	switch {
+	case v.err != nil:
+		return v.err.Error()
+	case v.status != http.StatusOK:
+		return fmt.Sprintf("status %d %s", v.status, v.code)
+	}
+	return ""
+}
+
 // close ends the connection, and forgets what is large.
 func (v *visit) close() {
 	if v.conn != nil {

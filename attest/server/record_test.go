@@ -1,10 +1,14 @@
 package server
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/ember-os/ember/attest/policy"
 	"github.com/ember-os/ember/attest/protocol"
@@ -73,6 +77,36 @@ func TestNoRecord(t *testing.T) {
 	l.wantRefused(t, l.attest(t, m), 429, CodeRateMachine)
 	if s, err := l.registry.Summary(t.Context(), m.node()); err != nil || s.Refused != nil || s.Granted == nil || s.Proof != nil {
 		t.Errorf("after one request too many: %+v, %v", s, err)
+	}
+}
+
+// A machine whose log has as much as there can be still gets a receipt that its report may have.
+func TestReceiptSize(t *testing.T) {
+	r, err := newReceipts(make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &verify.Evidence{PCRs: map[int][]byte{}}
+	for i := range 1000 {
+		e.Events = append(e.Events, verify.Event{PCR: i % 16, Type: 0x0d, Digest: make([]byte, 32), Data: bytes.Repeat([]byte("<"), 300)})
+	}
+	for _, pcr := range protocol.QuotedPCRs {
+		e.PCRs[pcr] = make([]byte, 32)
+	}
+	d := &decision{node: strings.Repeat("a", 64), evidence: e}
+	sealed, err := r.seal(d.record(time.Now()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.Marshal(protocol.Report{Version: 1, Receipt: sealed})
+	if err == nil {
+		_, err = protocol.DecodeReport(b)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	if opened, err := r.open(sealed, d.node, ""); err != nil || len(opened.Evidence.Events) == 0 || opened.Evidence.Omitted == 0 {
+		t.Errorf("%d events, %v", len(opened.Evidence.Events), err)
 	}
 }
 

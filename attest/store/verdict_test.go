@@ -155,6 +155,23 @@ func TestReports(t *testing.T) {
 	if err := report("0", "ready"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("of an older boot: %v", err)
 	}
+	// The largest that the protocol takes can be kept.
+	large := store.Report{Node: nodeA, Time: *now, Certificate: "5", Health: protocol.Health{State: "healthy", Why: strings.Repeat("\x01", 512)}}
+	large.Status = json.RawMessage(`{"a":"` + strings.Repeat("<", protocol.MaxStatus-8) + `"}`)
+	for range protocol.MaxStages {
+		large.Stages = append(large.Stages, strings.Repeat(`"`, 12<<10/protocol.MaxStages))
+	}
+	if b, _ := json.Marshal(protocol.Report{Version: 1, Stages: large.Stages, Health: large.Health}); true {
+		if _, err := protocol.DecodeReport(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.Report(ctx, large, store.Progress{}); err != nil {
+		t.Errorf("the largest: %v", err)
+	}
+	if err := report("5", "ready"); err != nil {
+		t.Fatal(err)
+	}
 	list, err := r.Reports(ctx, nodeA)
 	if err != nil {
 		t.Fatal(err)

@@ -79,30 +79,34 @@ func (r *reports) start(ctx context.Context) {
 func (r *reports) run(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lastReport)
 	defer cancel()
-	status := r.status(ctx)
-	report := r.gather()
-	report.Status = status
-	err := r.sendFirst(ctx, report)
+	err := r.sendFirst(ctx, r.gather())
 	close(r.first)
+	for err == nil && ctx.Err() == nil {
+		report := r.gather()
+		report.Status = r.status(ctx) // takes a while, and so is not in the first one
+		if err = r.send(ctx, report); err != nil || report.Health.State == healthy {
+			break
+		}
+		r.awaitNews(ctx, report)
+	}
+	if err != nil && ctx.Err() == nil {
+		r.log.Info("the attestation server gets no more reports of this boot", "err", err)
+	}
+}
+
+// awaitNews waits until there is something to report, or it is time to report all the same.
+func (r *reports) awaitNews(ctx context.Context, sent protocol.Report) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	sent, at := report, time.Now()
-	for err == nil && sent.Health.State != healthy {
+	for end := time.Now().Add(sendEvery); ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		report = r.gather()
-		if same(report, sent) && time.Since(at) < sendEvery {
-			continue
+		if !same(r.gather(), sent) || time.Now().After(end) {
+			return
 		}
-		report.Status = r.status(ctx)
-		err = r.send(ctx, report)
-		sent, at = report, time.Now()
-	}
-	if err != nil && ctx.Err() == nil {
-		r.log.Info("the attestation server gets no more reports of this boot", "err", err)
 	}
 }
 

@@ -141,7 +141,7 @@ func TestReports(t *testing.T) {
 		r.start(t.Context())
 		r.proved()
 		r.wait()
-		if len(s.sent) != 1 || !s.ended || string((<-s.sent).Status) != "{}" {
+		if len(s.sent) != 2 || !s.ended || (<-s.sent).Status != nil || string((<-s.sent).Status) != "{}" {
 			t.Errorf("%d reports, ended %v", len(s.sent), s.ended)
 		}
 	})
@@ -150,7 +150,7 @@ func TestReports(t *testing.T) {
 		r := testReports(s, &log, healthy)
 		r.start(t.Context())
 		r.wait()
-		if len(s.sent) != 2 {
+		if len(s.sent) != 3 {
 			t.Errorf("%d reports", len(s.sent))
 		}
 	})
@@ -169,8 +169,10 @@ func TestReports(t *testing.T) {
 		r := testReports(s, &log, starting)
 		r.start(t.Context())
 		r.proved()
+		<-s.sent
+		<-s.sent
 		r.stop()
-		if len(s.sent) != 1 || !s.ended {
+		if len(s.sent) != 0 || !s.ended {
 			t.Errorf("%d reports, ended %v", len(s.sent), s.ended)
 		}
 	})

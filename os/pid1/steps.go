@@ -13,6 +13,7 @@ import (
 	"github.com/ember-os/ember/os/console"
 	"github.com/ember-os/ember/os/manifest"
 	"github.com/ember-os/ember/os/mounts"
+	"github.com/ember-os/ember/os/packed"
 	"github.com/ember-os/ember/os/power"
 	"github.com/ember-os/ember/os/rootfs"
 	"github.com/ember-os/ember/os/shell"
@@ -33,6 +34,7 @@ var steps = []step{
 	{stage.Console, (*system).showConsole},
 	{stage.Tree, (*system).checkTree},
 	{stage.Root, (*system).enterRoot},
+	{stage.Packed, (*system).mountPacked},
 	{stage.Mounts, (*system).mountSystem},
 	{stage.Power, (*system).listenForPower},
 	{stage.Watchdog, (*system).armWatchdog},
@@ -118,6 +120,14 @@ func (s *system) enterRoot(context.Context) ([]stage.Field, error) {
 	}
 	s.warn("half of the memory is all that files may take", rootfs.Resize(rootPercent))
 	return nil, nil
+}
+
+func (s *system) mountPacked(context.Context) ([]stage.Field, error) {
+	names, err := packed.Mount("/")
+	if err != nil {
+		return nil, err
+	}
+	return list("images", names), nil
 }
 
 func (s *system) mountSystem(context.Context) ([]stage.Field, error) {

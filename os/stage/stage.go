@@ -25,6 +25,7 @@ const (
 	Console  = "console"  // every console shows what follows, and what came before
 	Tree     = "tree"     // the initrd was found complete
 	Root     = "root"     // the root is a mount that containers can pivot from
+	Packed   = "packed"   // the large files of the initrd can be read
 	Mounts   = "mounts"   // all kernel filesystems are mounted
 	Power    = "power"    // the power buttons are heard
 	Watchdog = "watchdog" // the hardware watchdog, if there is one, is armed

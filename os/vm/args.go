@@ -22,7 +22,8 @@ const (
 	tpmSocket    = "tpm.sock"
 	resolver     = "resolv.conf" // where the root's /etc/resolv.conf leads
 	firmwareVars = "ovmf-vars.fd"
-	firmwareCode = "/usr/share/OVMF/OVMF_CODE_4M.fd" // in the root, as is the next
+	firmwareCode = "/usr/share/OVMF/OVMF_CODE_4M.fd" // in the root, as are the next two
+	secureCode   = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"
 	blankVars    = "usr/share/OVMF/OVMF_VARS_4M.fd"
 )
 
@@ -90,8 +91,13 @@ func (c Config) args() []string {
 		"-chardev", "socket,id=qmp,path="+filepath.Join(insideDir, qmpSocket), "-mon", "chardev=qmp,mode=control")
 
 	if c.UEFI {
+		code := firmwareCode
+		if c.SecureBoot != nil {
+			code = secureCode // it keeps its variables from the system by means of system management mode
+			a = append(a, "-machine", "smm=on", "-global", "driver=cfi.pflash01,property=secure,value=on")
+		}
 		a = append(a,
-			"-drive", "if=pflash,unit=0,format=raw,readonly=on,file="+firmwareCode,
+			"-drive", "if=pflash,unit=0,format=raw,readonly=on,file="+code,
 			"-drive", "if=pflash,unit=1,format=raw,file="+filepath.Join(insideDir, firmwareVars))
 		// The firmware would wait for minutes for servers that are not there.
 		if !slices.ContainsFunc(c.NICs, func(n NIC) bool { return n.Boot == PXE }) {

@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"crypto/x509"
 	"os"
 	"reflect"
 	"slices"
@@ -35,6 +36,11 @@ func TestArgs(t *testing.T) {
 			strings.Replace(baseArgs, "-chardev stdio,id=console,signal=off,mux=off", "-mon chardev=console,mode=readline -chardev stdio,id=console,signal=off,mux=on", 1) + kernelArgs, nil},
 		{"UEFI", func(c *Config) { c.UEFI = true },
 			baseArgs + "-drive if=pflash,unit=0,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd " +
+				"-drive if=pflash,unit=1,format=raw,file=/vm/ovmf-vars.fd " +
+				"-fw_cfg name=opt/org.tianocore/IPv4PXESupport,string=n -fw_cfg name=opt/org.tianocore/IPv6PXESupport,string=n " + kernelArgs, nil},
+		{"Secure Boot", func(c *Config) { c.UEFI, c.SecureBoot = true, &x509.Certificate{} },
+			baseArgs + "-machine smm=on -global driver=cfi.pflash01,property=secure,value=on " +
+				"-drive if=pflash,unit=0,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.secboot.fd " +
 				"-drive if=pflash,unit=1,format=raw,file=/vm/ovmf-vars.fd " +
 				"-fw_cfg name=opt/org.tianocore/IPv4PXESupport,string=n -fw_cfg name=opt/org.tianocore/IPv6PXESupport,string=n " + kernelArgs, nil},
 		{"TIS", func(c *Config) { c.TPM = TIS },

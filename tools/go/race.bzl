@@ -54,10 +54,11 @@ def _two_cpus(_os, _inputs):
 
 _race_binaries = rule(
     implementation = _race_binaries_impl,
+    doc = "The programs of tests, with the race detector.",
     attrs = {
         "outs": attr.output_list(mandatory = True, doc = "The programs, as go test -c calls them, in one directory."),
         "packages": attr.string_list(mandatory = True, doc = "The packages under test, by import path."),
-        "path": attr.label(mandatory = True, providers = [GoPath]),
+        "path": attr.label(mandatory = True, providers = [GoPath], doc = "A go_path of what they are made of."),
         "_root": attr.label(default = "@cgo_root//:ROOT", allow_single_file = True),
         "_sdk": attr.label(default = "@go_linux_amd64//:ROOT", allow_single_file = True),
     } | TOOLROOT_ATTRS,
@@ -73,10 +74,11 @@ cd "$TEST_SRCDIR/$TEST_WORKSPACE/{}" && exec "$TEST_SRCDIR/$TEST_WORKSPACE/{}" "
 
 _race_test = rule(
     implementation = _race_test_impl,
+    doc = "A go_test by another program.",
     test = True,
     attrs = {
-        "binary": attr.label(mandatory = True, allow_single_file = True),
-        "test": attr.label(mandatory = True, providers = [RunEnvironmentInfo]),
+        "binary": attr.label(mandatory = True, allow_single_file = True, doc = "The program."),
+        "test": attr.label(mandatory = True, providers = [RunEnvironmentInfo], doc = "The go_test, whose data and variables it gets."),
     },
 )
 

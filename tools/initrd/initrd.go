@@ -2,12 +2,13 @@
 // of Linux (Documentation/driver-api/early-userspace/buffer-format.rst), which
 // the kernel unpacks one after the other.
 //
-// A tree becomes two archives. The first holds what changes with every build of
+// A tree becomes archives. The first holds what changes with every build of
 // some packages: their files, /init, the records of how the image was composed,
-// and the manifest of both archives. The second holds the rest; its bytes depend
-// on no file of those packages, so it need not be packed again. A directory that
-// both need is in both. The first comes first in the initrd, so that a truncated
-// one still starts and can say what is missing.
+// and the manifest of all archives. The second holds the rest; its bytes depend
+// on no file of those packages, so it need not be compressed again. A directory
+// that both need is in both. The first comes first in the initrd, so that a
+// truncated one still starts and can say what is missing. Large files may be
+// packed, see Pack: their images are a third archive.
 //
 // The last entry of all is an empty file that the manifest lists: the kernel sets
 // a file's size before its data arrive, so a cut in the last file would not show.
@@ -27,6 +28,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ember-os/ember/os/manifest"
+	"github.com/ember-os/ember/os/packed"
 	"github.com/ember-os/ember/tools/apk"
 	"github.com/ember-os/ember/tools/initrd/layout"
 	"github.com/ember-os/ember/tools/initrd/tree"
@@ -35,10 +37,14 @@ import (
 // initPath is what the kernel runs of an initramfs.
 const initPath = "init"
 
-// endPath is the empty file at the end of the second archive.
+// endPath is the empty file at the end of the last archive.
 const endPath = "usr/lib/ember/end"
 
-const readOnlyFile = unix.S_IFREG | 0o444
+const (
+	readOnlyFile = unix.S_IFREG | 0o444
+	directory    = unix.S_IFDIR | 0o755
+	symlink      = unix.S_IFLNK | 0o777
+)
 
 // records are apko's notes on the image, which change with any package.
 var records = []string{"usr/lib/apk/db", "lib/apk/db", "etc/apk", "etc/apko.json"}
@@ -59,38 +65,45 @@ func Load(dir, architecture string) (*tree.Tree, error) {
 	return t, nil
 }
 
-// Split puts the manifest into the tree and divides it into the entries of the
-// first archive, which the named packages own, and those of the second.
-func Split(t *tree.Tree, packages []string) (first, rest []tree.Entry, err error) {
+// Archives are what the archives of an initrd hold, in their order. Packed is empty if nothing is packed.
+type Archives struct{ First, Rest, Packed []tree.Entry }
+
+// Split puts the manifest into the tree and divides it. The first archive holds
+// what the named packages own.
+func Split(t *tree.Tree, packages []string) (a Archives, err error) {
 	if _, ok := t.Resolve(initPath); !ok {
-		return nil, nil, fmt.Errorf("the image has no /%s, without which a kernel does not start an initrd", initPath)
+		return a, fmt.Errorf("the image has no /%s, without which a kernel does not start an initrd", initPath)
 	}
 	owners, err := readOwners(t, packages)
 	if err != nil {
-		return nil, nil, err
+		return a, err
 	}
 	if err := t.Add(endPath, &tree.Inode{Mode: readOnlyFile}); err != nil {
-		return nil, nil, err
+		return a, err
 	}
 	list, err := addManifest(t)
 	if err != nil {
-		return nil, nil, err
+		return a, err
 	}
 	s := split{owners: owners, manifest: list, entries: t.Entries(), inFirst: map[string]bool{}, inRest: map[string]bool{}}
 	s.mark()
-	var end tree.Entry
+	last, end := &a.Rest, tree.Entry{}
 	for _, e := range s.entries {
 		if s.inFirst[e.Path] {
-			first = append(first, e)
+			a.First = append(a.First, e)
 		}
-		if e.Path == endPath {
+		switch {
+		case e.Path == endPath:
 			end = e
-		} else if s.inRest[e.Path] {
-			rest = append(rest, e)
+		case packed.IsImage("/" + e.Path):
+			a.Packed = append(a.Packed, e)
+			last = &a.Packed
+		case s.inRest[e.Path]:
+			a.Rest = append(a.Rest, e)
 		}
 	}
-	rest = append(rest, end)
-	return first, rest, checkHardLinks(first, rest)
+	*last = append(*last, end)
+	return a, checkHardLinks(a.First, a.Rest)
 }
 
 func addManifest(t *tree.Tree) (*tree.Inode, error) {

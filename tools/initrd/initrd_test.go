@@ -100,11 +100,11 @@ func sample(t testing.TB, program string, extra ...tar.Header) *tree.Tree {
 // archives splits the sample and writes both archives.
 func archives(t testing.TB, tr *tree.Tree) (first, rest []byte) {
 	t.Helper()
-	f, r, err := Split(tr, []string{"ember"})
+	a, err := Split(tr, []string{"ember"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return archive(t, f), archive(t, r)
+	return archive(t, a.First), archive(t, a.Rest)
 }
 
 func archive(t testing.TB, entries []tree.Entry) []byte {
@@ -206,12 +206,12 @@ func TestRestIsIndependent(t *testing.T) {
 
 func TestManifest(t *testing.T) {
 	tr := sample(t, "program")
-	first, _, err := Split(tr, []string{"ember"})
+	a, err := Split(tr, []string{"ember"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var entries []manifest.Entry
-	for _, e := range first {
+	for _, e := range a.First {
 		if "/"+e.Path == manifest.Path {
 			if entries, err = manifest.Read(bytes.NewReader(e.Data)); err != nil {
 				t.Fatal(err)
@@ -235,18 +235,18 @@ func TestManifest(t *testing.T) {
 }
 
 func TestSplitRefuses(t *testing.T) {
-	if _, _, err := Split(sample(t, "p"), []string{"none"}); err == nil || !strings.Contains(err.Error(), "not in the image") {
+	if _, err := Split(sample(t, "p"), []string{"none"}); err == nil || !strings.Contains(err.Error(), "not in the image") {
 		t.Errorf("an unknown package: %v", err)
 	}
-	if _, _, err := Split(tree.New(), nil); err == nil || !strings.Contains(err.Error(), "/init") {
+	if _, err := Split(tree.New(), nil); err == nil || !strings.Contains(err.Error(), "/init") {
 		t.Errorf("no init: %v", err)
 	}
 	linked := tar.Header{Name: "etc/again", Typeflag: tar.TypeLink, Linkname: "usr/bin/ember"}
-	if _, _, err := Split(sample(t, "p", linked), []string{"ember"}); err == nil || !strings.Contains(err.Error(), "two archives") {
+	if _, err := Split(sample(t, "p", linked), []string{"ember"}); err == nil || !strings.Contains(err.Error(), "two archives") {
 		t.Errorf("a hard link across archives: %v", err)
 	}
 	taken := tar.Header{Name: manifest.Path[1:], Typeflag: tar.TypeReg}
-	if _, _, err := Split(sample(t, "p", taken), []string{"ember"}); err == nil {
+	if _, err := Split(sample(t, "p", taken), []string{"ember"}); err == nil {
 		t.Error("a manifest in the image was written over")
 	}
 }

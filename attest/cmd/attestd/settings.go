@@ -126,6 +126,7 @@ func publisher(c *config, registry *store.Registry) (*server.Publisher, error) {
 func fingerprint(paths []string) string {
 	var b strings.Builder
 	for _, path := range paths {
+		path = filepath.Clean(path)
 		all := []string{path}
 		for _, pattern := range []string{"*", "*/*"} {
 			inner, _ := filepath.Glob(filepath.Join(escapeGlob(path), pattern))

@@ -110,7 +110,7 @@ func TestFingerprint(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(t, filepath.Join(dir, "odd [name]*", "inner", "file"), []byte("one"))
 	file := filepath.Join(dir, "odd [name]*", "inner", "file")
-	paths := []string{filepath.Join(dir, "odd [name]*"), filepath.Join(dir, "none")}
+	paths := []string{filepath.Join(dir, "odd [name]*") + "////", filepath.Join(dir, "none")}
 	seen := map[string]string{fingerprint(paths): "the start"}
 	for _, step := range []struct {
 		name string
@@ -142,5 +142,13 @@ func TestFingerprint(t *testing.T) {
 		if now != fingerprint(paths) {
 			t.Errorf("%s: it changes by itself", step.name)
 		}
+	}
+	// What is being received grows without being looked at.
+	hidden := filepath.Join(dir, ".rack-1", "overlay.age")
+	writeFile(t, hidden, nil)
+	now := fingerprint([]string{dir + "/"})
+	writeFile(t, hidden, []byte("more"))
+	if fingerprint([]string{dir + "/"}) != now {
+		t.Error("a name that begins with a dot counts")
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ember-os/ember/os/version"
 )
 
 // app is a call of the program.
@@ -46,6 +48,7 @@ func (a *app) root() *cobra.Command {
   emberctl context set rack --server https://attest.example.com:8444 --pin sha256:… --operator ann.key
   emberctl nodes --state waiting
   emberctl approve 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`,
+		Version:       version.Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,

@@ -48,7 +48,7 @@ is not for the transfer itself, which goes on as long as something moves.`,
 				return err
 			}
 			if before.Newest > m.Version {
-				return fmt.Errorf("version %d of overlay %s is not published: %w, version %d: seal it again with --version %d, or see emberctl overlay rollback", m.Version, m.Name, store.ErrOlder, before.Newest, before.Newest+1)
+				return fmt.Errorf("version %d of overlay %s is not published: %w, version %d: seal it again with --version %d, or see emberctl overlay rollback", m.Version, m.Name, store.ErrOlder, before.Newest, next(before))
 			}
 			progress, end := a.progress(m)
 			v, err := client.Publish(cmd.Context(), m.Name, args[0], progress)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -17,6 +18,7 @@ import (
 type rollback struct {
 	connection
 	key, expires           string
+	version                uint64
 	downgrade, yes, asJSON bool
 }
 
@@ -29,7 +31,8 @@ func (a *app) overlayRollback() *cobra.Command {
 
 With --key, the one that signs, the older contents get the next version: for machines
 and servers it is an update like any other. Only a manifest is made and sent, as the
-ciphertext is on the server. This is the way to go back.
+ciphertext is on the server. This is the way to go back. Several servers that have no
+folder in common are told one by one, with --version the same for all.
 
 With --downgrade the older version itself is published, and the server forgets that
 there were newer ones, which may be published again as well. It needs no key. Machines
@@ -48,14 +51,15 @@ they have: they get the other one when they boot.`,
 				return misuse("%q %q are not the name of an overlay and a version", args[0], args[1])
 			case r.downgrade == (r.key != ""):
 				return misuse("one of --key and --downgrade must be given: with the key that signs, the old contents get a new version")
-			case r.downgrade && r.expires != "":
-				return misuse("--expires is for a new version, which --key makes")
+			case r.downgrade && (r.expires != "" || r.version != 0):
+				return misuse("--expires and --version are for a new version, which --key makes")
 			}
 			return a.rollback(cmd.Context(), r, args[0], version)
 		},
 	}
 	c.Flags().StringVar(&r.key, "key", "", "private key that signs manifests")
 	c.Flags().StringVar(&r.expires, "expires", "", "when the new version expires: 30d, 2027-01-31, … (default: as the old one)")
+	c.Flags().Uint64Var(&r.version, "version", 0, "number of the new version (default: the next one)")
 	c.Flags().BoolVar(&r.downgrade, "downgrade", false, "publish the old version as it is")
 	yesFlag(c, &r.yes)
 	jsonFlag(c, &r.asJSON)
@@ -83,11 +87,7 @@ func (a *app) rollback(ctx context.Context, r rollback, name string, version uin
 	if err := a.confirm(r.yes, "%s\nMachines get it when they boot, with the secrets that it has.", what); err != nil {
 		return err
 	}
-	var v depot.Version
-	err = r.within(ctx, func(ctx context.Context) error {
-		v, err = publish(ctx)
-		return err
-	})
+	v, err := publish(ctx) // in the time that the server needs to read the ciphertext again
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func (r *rollback) plan(ctx context.Context, c *admin.Client, before depot.Overl
 	if err != nil {
 		return nil, "", fmt.Errorf("version %d of overlay %s, is %s the key that has signed it? %w", version, name, r.key, err)
 	}
-	if err := r.renew(m, before.Newest, time.Now()); err != nil {
+	if err := r.renew(m, cmp.Or(r.version, next(before)), time.Now()); err != nil {
 		return nil, "", err
 	}
 	if signed, err = manifest.Sign(m, signer); err != nil {
@@ -143,9 +143,18 @@ func (r *rollback) plan(ctx context.Context, c *admin.Client, before depot.Overl
 		fmt.Sprintf("This publishes the contents of version %d of overlay %s as version %d%s.", version, name, m.Version, instead(before, 0)), nil
 }
 
-// renew makes an old manifest that of the next version.
-func (r *rollback) renew(m *manifest.Manifest, newest uint64, now time.Time) error {
-	m.Version, m.Created = newest+1, now.UTC().Truncate(time.Second)
+// next is a version that there never was, not even before a downgrade.
+func next(o depot.Overlay) uint64 {
+	newest := o.Newest
+	for _, v := range o.Versions {
+		newest = max(newest, v.Version)
+	}
+	return newest + 1
+}
+
+// renew makes an old manifest that of another version.
+func (r *rollback) renew(m *manifest.Manifest, version uint64, now time.Time) error {
+	m.Version, m.Created = version, now.UTC().Truncate(time.Second)
 	if r.expires != "" {
 		var err error
 		if m.Expires, err = expiry(r.expires, m.Created); err != nil {

@@ -3,6 +3,9 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"regexp"
 	"strings"
@@ -69,6 +72,11 @@ func TestOverlays(t *testing.T) {
 	table := d.ok(t, "overlay", "list")
 	table = regexp.MustCompile(`20\d\d-\d\d-\d\dT[0-9:]+Z`).ReplaceAllString(table, "TTTT-TT-TTTTT:TT:TTZ")
 	golden(t, "overlay-list.golden", table)
+	d.no(t, refused, "has been published", "overlay", "rollback", "rack", "1", "--key", "keys/signing.key", "-y", "--version", "1")
+	// The next version is one that there never was.
+	if got, want := d.ok(t, "overlay", "rollback", "rack", "1", "--key", "keys/signing.key", "-y"), "published version 4 of overlay rack in the place of version 2\n"; got != want {
+		t.Errorf("it says %q, not %q", got, want)
+	}
 	d.audit(t,
 		"ann overlay-publish rack 1 <nil>", "ann overlay-reissue rack 3 <nil>", "ann overlay-downgrade rack 2 <nil>",
 	)
@@ -85,7 +93,7 @@ func TestOverlaysRefused(t *testing.T) {
 	d.no(t, notFound, `overlay "shelf"`, "overlay", "list", "shelf")
 	d.no(t, wrongCall, "one of --key and --downgrade", "overlay", "rollback", "rack", "5")
 	d.no(t, wrongCall, "one of --key and --downgrade", "overlay", "rollback", "rack", "5", "--downgrade", "--key", "keys/signing.key")
-	d.no(t, wrongCall, "--expires is for a new version", "overlay", "rollback", "rack", "5", "--downgrade", "--expires", "1d")
+	d.no(t, wrongCall, "are for a new version", "overlay", "rollback", "rack", "5", "--downgrade", "--expires", "1d")
 	d.no(t, wrongCall, "are not the name", "overlay", "rollback", "rack", "five", "--downgrade")
 	d.no(t, failed, "is other/signing.key the key", "overlay", "rollback", "rack", "5", "--key", "other/signing.key", "--yes")
 	d.no(t, refused, "with --yes it is done", "overlay", "rollback", "rack", "5", "--downgrade")
@@ -98,4 +106,32 @@ func TestOverlaysRefused(t *testing.T) {
 	d.ok(t, "seal", "tree", "--name", "rack", "--key", "other/signing.key", "--recipient", "keys/attestd.recipient", "--out", "sealed", "--version", "7")
 	d.no(t, refused, "not signed by a key that is trusted", "overlay", "publish", "sealed/rack")
 	d.ok(t, "overlay", "publish", "five")
+}
+
+// TestLyingServer asks a server for a manifest to sign anew that gives another one, which the key has signed too.
+func TestLyingServer(t *testing.T) {
+	d := sit(t)
+	if err := os.Mkdir("sealed", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	d.publish(t, "one")
+	d.publish(t, "two")
+	other, err := os.ReadFile("sealed/rack/" + seal.ManifestFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	honest := d.ok(t, "overlay", "list", "rack", "--json")
+	l, err := net.Listen("unix", "lies.sock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/overlays/rack", func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, strings.Trim(strings.TrimSpace(honest), "[]"))
+	})
+	mux.HandleFunc("GET /v1/overlays/rack/1/manifest", func(w http.ResponseWriter, _ *http.Request) { w.Write(other) })
+	mux.HandleFunc("POST /", func(http.ResponseWriter, *http.Request) { t.Error("it was sent a manifest") })
+	go http.Serve(l, mux)
+	d.no(t, failed, "gives the manifest of rack-2 for it", "overlay", "rollback", "rack", "1", "--key", "keys/signing.key", "--yes", "--server", "unix:lies.sock")
 }

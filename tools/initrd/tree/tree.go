@@ -124,6 +124,17 @@ func (t *Tree) Add(p string, inode *Inode) error {
 	return nil
 }
 
+// Replace gives a name that is there, and is not a directory's, another inode.
+func (t *Tree) Replace(p string, inode *Inode) error {
+	dir, name := path.Split(path.Clean("/" + p))
+	n, _, err := t.dir(dir, false)
+	if err != nil || n == nil || n.children[name] == nil || n.children[name].inode.IsDir() {
+		return fmt.Errorf("replacing %s: the image has no such file", p)
+	}
+	t.put(n, name, inode)
+	return nil
+}
+
 // dir finds the directory at an absolute path and its path without symbolic
 // links. What is missing is made, or gives nil if create is false.
 func (t *Tree) dir(p string, create bool) (*node, string, error) {

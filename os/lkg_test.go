@@ -34,7 +34,7 @@ import (
 const (
 	slotA     = "EFI/BOOT/BOOTX64.EFI"
 	slotB     = "EFI/EMBERB/BOOT.EFI"
-	lkgLimits = "attest:25s,disk:25s,start:40s,hold:1s,wait:1s,longest:2s,probe:2s"
+	lkgLimits = "attest:20s,disk:20s,start:40s,hold:1s,wait:1s,longest:2s,probe:2s"
 	espFree   = 160 << 20
 
 	firmwareVars = "ovmf-vars.fd" // in a machine's directory

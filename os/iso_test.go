@@ -92,7 +92,7 @@ func TestISO(t *testing.T) {
 			}
 			for _, test := range []struct{ command, want string }{
 				{"hostname", "node7"},
-				{"grep -c 'console=tty0 console=ttyS0 retain_initrd " + parameters + "' /proc/cmdline", "1"},
+				{"grep -cF '" + users(t).Cmdline + " " + parameters + "' /proc/cmdline", "1"},
 			} {
 				if got := ask(t, m, test.command); got != test.want {
 					t.Errorf("%s\nprints %q, want %q", test.command, got, test.want)

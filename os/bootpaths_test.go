@@ -249,10 +249,17 @@ func TestBootFallsThrough(t *testing.T) {
 	t.Run("UEFI", func(t *testing.T) {
 		t.Parallel()
 		c := firmware(t)
-		c.UEFI = true
+		c.UEFI, c.TPM = true, vm.CRB
 		c.NICs = bootCard(script(t), vm.PXE)
 		c.Disks = []vm.Disk{ukiDisk(t, vmtest.File(t, "VM_UKI"))}
-		cameUp(t, vmtest.Start(t, c), vmCmdline)
+		m := vmtest.Start(t, c)
+		cameUp(t, m, vmCmdline)
+		// That iPXE came first is recorded, and good where the site says which one that is.
+		withIPXE := predictedWith(t, readFile(t, filepath.Join(ipxeFolder(t), ipxeName)))
+		asPredicted(t, m, withIPXE, measurements.UKI)
+		if ways := ways(t, predicted(t), recorded(t, m)); len(ways) > 0 {
+			t.Errorf("policies that know of no iPXE take the machine for one that has booted by %q", ways)
+		}
 	})
 }
 

@@ -101,3 +101,15 @@ func TestISO(t *testing.T) {
 		})
 	}
 }
+
+// TestISOAlone boots the image without that server, from a stick: the placeholder stays on the command line.
+func TestISOAlone(t *testing.T) {
+	t.Parallel()
+	c := firmware(t)
+	c.Disks = []vm.Disk{{Path: vmtest.File(t, "ISO"), ReadOnly: true}}
+	m := vmtest.Start(t, c)
+	if line := reaches(m, stage.Cmdline); line.Get("workload") != "services" {
+		t.Errorf("the stage is %v", line)
+	}
+	reaches(m, stage.Ready)
+}

@@ -159,7 +159,7 @@ func (r *rackMachine) partition() []byte {
 // runs waits for the kernel to say which variant it is.
 func runs(m *vmtest.Machine, variant string) {
 	m.Line(func(line string) bool {
-		return strings.Contains(line, "Command line: ") && strings.Contains(line, " variant="+variant+" ")
+		return strings.Contains(line, "Kernel command line: ") && strings.Contains(line, " variant="+variant+" ")
 	})
 }
 

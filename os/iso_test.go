@@ -92,7 +92,7 @@ func TestISO(t *testing.T) {
 			}
 			for _, test := range []struct{ command, want string }{
 				{"hostname", "node7"},
-				{"grep -c 'console=tty0 console=ttyS0 retain_initrd " + parameters + "' /proc/cmdline", "1"},
+				{"grep -cF '" + users(t).Cmdline + " " + parameters + "' /proc/cmdline", "1"},
 			} {
 				if got := ask(t, m, test.command); got != test.want {
 					t.Errorf("%s\nprints %q, want %q", test.command, got, test.want)
@@ -100,4 +100,16 @@ func TestISO(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestISOAlone boots the image without that server, from a stick: the placeholder stays on the command line.
+func TestISOAlone(t *testing.T) {
+	t.Parallel()
+	c := firmware(t)
+	c.Disks = []vm.Disk{{Path: vmtest.File(t, "ISO"), ReadOnly: true}}
+	m := vmtest.Start(t, c)
+	if line := reaches(m, stage.Cmdline); line.Get("workload") != "services" {
+		t.Errorf("the stage is %v", line)
+	}
+	reaches(m, stage.Ready)
 }

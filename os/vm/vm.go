@@ -1,6 +1,6 @@
-// Package vm boots a kernel and an initrd in QEMU, with a software TPM, for
-// tests and for people. QEMU, swtpm and firmware come from a tool root; no
-// privileges are needed.
+// Package vm boots a kernel and an initrd in QEMU, or what firmware finds on
+// networks and disks, with a software TPM, for tests and for people. QEMU, swtpm
+// and firmware come from a tool root; no privileges are needed.
 //
 // A machine never restarts: where the guest reboots, QEMU ends, and Wait tells
 // a reboot from a power-off. Starting another machine with the same Config.Dir

@@ -67,6 +67,8 @@ _race_binaries = rule(
 def _race_test_impl(ctx):
     script = ctx.actions.declare_file(ctx.label.name + ".sh")
     ctx.actions.write(script, """#!/bin/bash
+# Outside of modules, programs are as those of Go 1.20 were unless told otherwise.
+export GODEBUG=asynctimerchan=0,httpmuxgo121=0,x509keypairleaf=1
 cd "$TEST_SRCDIR/$TEST_WORKSPACE/{}" && exec "$TEST_SRCDIR/$TEST_WORKSPACE/{}" "$@"
 """.format(ctx.attr.test.label.package, ctx.file.binary.short_path), is_executable = True)
     runfiles = ctx.runfiles([ctx.file.binary]).merge(ctx.attr.test[DefaultInfo].default_runfiles)

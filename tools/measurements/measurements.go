@@ -92,7 +92,8 @@ func predict(c Content) (*policy.Build, error) {
 			path(IPXE, started(c.KernelName+" "+initrd+" "+c.Cmdline), loaders, len(loaders) > 0, 9),
 			// OVMF appends the last word; QEMU's firmware has the initrd under that name.
 			path(Direct, started(c.Cmdline+" initrd=initrd"), loaders, true, 9),
-			path(AnyCmdline, slices.Delete(started(""), 1, 2), loaders, len(loaders) > 0),
+			// Of the kernel's events the first is that of its options, which are not known.
+			path(AnyCmdline, []uki.Event{kernel, uki.KernelEvents("", c.Initrd)[1]}, loaders, len(loaders) > 0),
 		},
 	}, nil
 }

@@ -50,6 +50,7 @@ type site struct {
 	binding string   // to the connection, with TLS, or by challenge, without
 	attestd *exec.Cmd
 	address string // of attestd itself, on the host, from its first start on
+	listen  string // the same from the second start on, when it is asked for
 	done    chan struct{}
 	wires   wires
 }
@@ -188,7 +189,7 @@ policies: [POLICY]
 		cert, key := s.lab.Certificate()
 		text += "tls: {certificate: " + cert + ", key: " + key + "}\n"
 	}
-	s.write(configuration, strings.NewReplacer("LISTEN", cmp.Or(s.address, "127.0.0.1:0"), "BINDING", s.binding, "POLICY", s.policy, "SIGNER", s.key, "PRIVATE", private).Replace(text))
+	s.write(configuration, strings.NewReplacer("LISTEN", cmp.Or(s.listen, "127.0.0.1:0"), "BINDING", s.binding, "POLICY", s.policy, "SIGNER", s.key, "PRIVATE", private).Replace(text))
 }
 
 var serving = regexp.MustCompile(`msg=serving address=([0-9.:]+)`)
@@ -203,6 +204,7 @@ func (s *site) start() {
 // serve starts the server alone.
 func (s *site) serve() {
 	s.t.Helper()
+	s.listen = s.address
 	s.configure()
 	cmd := exec.CommandContext(context.WithoutCancel(s.t.Context()), vmtest.File(s.t, "ATTESTD"), "serve", "--config", configuration)
 	cmd.Dir = s.dir // the path of its socket would be too long otherwise

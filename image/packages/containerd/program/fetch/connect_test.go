@@ -89,9 +89,10 @@ func startContainerd(t *testing.T) (socket string) {
 	if err := os.Symlink(path, program); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(program, "--config", config)
+	// containerd makes a directory in /run, wherever its own are.
+	cmd := exec.Command("/bin/sh", "-c", `mount -t tmpfs run /run && exec "$0" --config "$1"`, program, config)
 	cmd.SysProcAttr = &syscall.SysProcAttr{ // root, for itself
-		Cloneflags:  syscall.CLONE_NEWUSER,
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
 		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
 		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
 	}
@@ -100,19 +101,26 @@ func startContainerd(t *testing.T) (socket string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan struct{})
+	go func() {
+		cmd.Wait()
+		close(ended)
+	}()
 	t.Cleanup(func() {
 		cmd.Process.Signal(syscall.SIGTERM)
-		cmd.Wait()
+		<-ended
 		if t.Failed() {
 			t.Logf("%s", &log)
 		}
 	})
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+	for {
 		if _, err := os.Stat(socket); err == nil {
 			return socket
 		}
-		if time.Now().After(deadline) {
+		select {
+		case <-ended:
 			t.Fatal("containerd does not come up")
+		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }

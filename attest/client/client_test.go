@@ -253,7 +253,7 @@ func TestBudget(t *testing.T) {
 	t.Run("used up", func(t *testing.T) {
 		s := newServer(t, answering(http.StatusServiceUnavailable, nil))
 		c := s.client()
-		c.Budget = 50 * time.Millisecond
+		c.Budget = 2 * time.Second
 		if e := wantUnreachable(t, attest(t, c), "503"); e.Attempts < 2 {
 			t.Errorf("%d attempts", e.Attempts)
 		}

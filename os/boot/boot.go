@@ -26,12 +26,12 @@ import (
 
 	"github.com/ember-os/ember/attest/tpm"
 	"github.com/ember-os/ember/os/attest"
-	"github.com/ember-os/ember/os/booted"
 	"github.com/ember-os/ember/os/cli"
 	"github.com/ember-os/ember/os/cmdline"
 	"github.com/ember-os/ember/os/lkg/efiboot"
 	"github.com/ember-os/ember/os/lkg/machine"
 	"github.com/ember-os/ember/os/logline"
+	"github.com/ember-os/ember/os/measured"
 )
 
 const usage = `usage: ember boot
@@ -71,7 +71,7 @@ func run(ctx context.Context, args []string) error {
 		steps:  steps,
 
 		tpm:      func() (transport.TPMCloser, error) { return tpm.Open(tpm.Device) },
-		measured: booted.Read,
+		measured: measured.Read,
 	}
 	n.partition = n.mount
 	r, err := ReadRecord(Path)

@@ -14,7 +14,6 @@ import (
 
 	"github.com/ember-os/ember/attest/tpm"
 	"github.com/ember-os/ember/attest/vault"
-	"github.com/ember-os/ember/os/booted"
 	"github.com/ember-os/ember/os/cmdline"
 	"github.com/ember-os/ember/os/lkg/efiboot"
 	"github.com/ember-os/ember/os/lkg/kept"
@@ -22,6 +21,7 @@ import (
 	"github.com/ember-os/ember/os/lkg/program"
 	"github.com/ember-os/ember/os/lkg/slot"
 	"github.com/ember-os/ember/os/lkg/state"
+	"github.com/ember-os/ember/os/measured"
 )
 
 // commit keeps what has made this machine a healthy node. Where it can not, it counts the success all the same.
@@ -85,7 +85,7 @@ func (n *node) keep(ctx context.Context, d *disk, c *slot.Candidate, t transport
 }
 
 // program gets the program that was booted: from a slot, if it is there, else from where the boot server has it.
-func (n *node) program(ctx context.Context, d *disk, b booted.Boot) (*program.Program, error) {
+func (n *node) program(ctx context.Context, d *disk, b measured.Boot) (*program.Program, error) {
 	for _, s := range []state.Slot{n.slot, d.Record().Good} {
 		if s == state.None {
 			continue
@@ -109,7 +109,7 @@ func (n *node) program(ctx context.Context, d *disk, b booted.Boot) (*program.Pr
 	return program.Read(ctx, from, b)
 }
 
-func readProgram(ctx context.Context, d *disk, s state.Slot, b booted.Boot) (*program.Program, error) {
+func readProgram(ctx context.Context, d *disk, s state.Slot, b measured.Boot) (*program.Program, error) {
 	f, err := d.files.Open(d.System(s))
 	if err != nil {
 		return nil, err
@@ -124,7 +124,7 @@ func readProgram(ctx context.Context, d *disk, s state.Slot, b booted.Boot) (*pr
 
 // addConfig adds the configuration to a candidate, if there is one. raise says that what was kept before is not to be
 // opened any more.
-func (n *node) addConfig(ctx context.Context, d *disk, c *slot.Candidate, t transport.TPM, b booted.Boot) (raise bool, err error) {
+func (n *node) addConfig(ctx context.Context, d *disk, c *slot.Candidate, t transport.TPM, b measured.Boot) (raise bool, err error) {
 	st := n.steps.State()
 	c.Overlay = st.Overlay
 	sealed := n.steps.Sealed()

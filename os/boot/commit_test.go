@@ -26,7 +26,6 @@ import (
 	"github.com/ember-os/ember/attest/tpm"
 	"github.com/ember-os/ember/attest/vault"
 	"github.com/ember-os/ember/os/attest"
-	"github.com/ember-os/ember/os/booted"
 	"github.com/ember-os/ember/os/lkg/efiboot"
 	"github.com/ember-os/ember/os/lkg/esp"
 	"github.com/ember-os/ember/os/lkg/fattest"
@@ -34,6 +33,7 @@ import (
 	"github.com/ember-os/ember/os/lkg/program"
 	"github.com/ember-os/ember/os/lkg/slot"
 	"github.com/ember-os/ember/os/lkg/state"
+	"github.com/ember-os/ember/os/measured"
 	"github.com/ember-os/ember/tools/uki"
 	"github.com/ember-os/ember/tools/uki/pe/petest"
 )
@@ -145,14 +145,14 @@ func (b *bench) boot(from machine.Source, image []byte) machine.Boot {
 		}
 		events = append(events, attesttest.Event{PCR: e.PCR, Type: kind, Digest: e.Digest[:]})
 	}
-	measured := booted.Boot{PCRs: tpm.PCRs{}}
-	if measured.Events, err = eventlog.Parse(b.tpm.Boot(events...)); err != nil {
+	now := measured.Boot{PCRs: tpm.PCRs{}}
+	if now.Events, err = eventlog.Parse(b.tpm.Boot(events...)); err != nil {
 		b.t.Fatal(err)
 	}
-	for _, pcr := range booted.PCRs {
-		measured.PCRs[pcr] = eventlog.Replay(measured.Events, pcr)
+	for _, pcr := range measured.PCRs {
+		now.PCRs[pcr] = eventlog.Replay(now.Events, pcr)
 	}
-	b.measured = func(transport.TPM) (booted.Boot, error) { return measured, nil }
+	b.measured = func(transport.TPM) (measured.Boot, error) { return now, nil }
 	b.kept, b.slot, b.again = false, state.None, false
 	b.steps.state, b.steps.sealed, b.steps.opened = attest.State{Phase: attest.Capped}, nil, nil
 	examined := b.examine(b.t.Context())
@@ -340,7 +340,7 @@ func TestCommitFails(t *testing.T) {
 			b.node.tpm = func() (transport.TPMCloser, error) { return nil, tpm.ErrNone }
 		}, program.ErrUnmeasured},
 		"nothing was measured": {func(b *bench) {
-			b.measured = func(transport.TPM) (booted.Boot, error) { return booted.Boot{}, nil }
+			b.measured = func(transport.TPM) (measured.Boot, error) { return measured.Boot{}, nil }
 		}, program.ErrUnmeasured},
 		"the machine stops": {nil, context.Canceled},
 	} {

@@ -16,12 +16,12 @@ import (
 	"github.com/ember-os/ember/attest/overlay/manifest"
 	"github.com/ember-os/ember/attest/vault"
 	"github.com/ember-os/ember/os/attest"
-	"github.com/ember-os/ember/os/booted"
 	"github.com/ember-os/ember/os/cmdline"
 	"github.com/ember-os/ember/os/health"
 	"github.com/ember-os/ember/os/lkg/efiboot"
 	"github.com/ember-os/ember/os/lkg/machine"
 	"github.com/ember-os/ember/os/lkg/state"
+	"github.com/ember-os/ember/os/measured"
 	"github.com/ember-os/ember/os/stage"
 )
 
@@ -52,7 +52,7 @@ type node struct {
 
 	partition func() (*disk, error) // mounts it
 	tpm       func() (transport.TPMCloser, error)
-	measured  func(transport.TPM) (booted.Boot, error)
+	measured  func(transport.TPM) (measured.Boot, error)
 
 	from  machine.Source
 	slot  state.Slot   // that it runs from, as far as the firmware tells; None if it is none

@@ -19,8 +19,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ember-os/ember/attest/protocol"
-	"github.com/ember-os/ember/os/booted"
 	"github.com/ember-os/ember/os/lkg/state"
+	"github.com/ember-os/ember/os/measured"
 	"github.com/ember-os/ember/os/memfile"
 	"github.com/ember-os/ember/tools/uki"
 )
@@ -28,7 +28,7 @@ import (
 // The reasons that callers tell apart.
 var (
 	ErrOther      = errors.New("it is not what this machine was booted with")
-	ErrUnmeasured = booted.ErrUnmeasured
+	ErrUnmeasured = measured.ErrUnmeasured
 )
 
 // MaxSize is that of the largest program, in bytes.
@@ -42,7 +42,7 @@ type Program struct {
 }
 
 // Read takes a program from a reader. An ErrOther or ErrUnmeasured is about it; other errors are the reader's.
-func Read(ctx context.Context, from io.Reader, b booted.Boot) (*Program, error) {
+func Read(ctx context.Context, from io.Reader, b measured.Boot) (*Program, error) {
 	p, err := read(ctx, from, b)
 	if err != nil {
 		return nil, fmt.Errorf("getting what this machine was booted with: %w", err)
@@ -50,7 +50,7 @@ func Read(ctx context.Context, from io.Reader, b booted.Boot) (*Program, error) 
 	return p, nil
 }
 
-func read(ctx context.Context, from io.Reader, b booted.Boot) (_ *Program, err error) {
+func read(ctx context.Context, from io.Reader, b measured.Boot) (_ *Program, err error) {
 	digest, is := b.Program()
 	if !is {
 		return nil, ErrUnmeasured

@@ -13,9 +13,9 @@ import (
 	"github.com/ember-os/ember/attest/attesttest"
 	"github.com/ember-os/ember/attest/eventlog"
 	"github.com/ember-os/ember/attest/tpm"
-	"github.com/ember-os/ember/os/booted"
 	"github.com/ember-os/ember/os/lkg/program"
 	"github.com/ember-os/ember/os/lkg/state"
+	"github.com/ember-os/ember/os/measured"
 	"github.com/ember-os/ember/tools/uki"
 	"github.com/ember-os/ember/tools/uki/pe/petest"
 )
@@ -34,13 +34,13 @@ func image(t *testing.T, cmdline string) []byte {
 }
 
 // boot is one of an image.
-func boot(t *testing.T, image []byte) booted.Boot {
+func boot(t *testing.T, image []byte) measured.Boot {
 	t.Helper()
 	events, err := uki.Events(image)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := booted.Boot{PCRs: tpm.PCRs{}}
+	b := measured.Boot{PCRs: tpm.PCRs{}}
 	for _, e := range events {
 		kind := uint32(attesttest.IPL)
 		if e.PCR == 4 {
@@ -48,7 +48,7 @@ func boot(t *testing.T, image []byte) booted.Boot {
 		}
 		b.Events = append(b.Events, eventlog.Event{PCR: e.PCR, Type: kind, Digest: e.Digest})
 	}
-	for _, pcr := range booted.PCRs {
+	for _, pcr := range measured.PCRs {
 		b.PCRs[pcr] = eventlog.Replay(b.Events, pcr)
 	}
 	return b
@@ -89,7 +89,7 @@ func TestOther(t *testing.T) {
 	sections.PCRs[11] = [32]byte{}
 	for name, c := range map[string]struct {
 		image []byte
-		boot  booted.Boot
+		boot  measured.Boot
 	}{
 		"another line":   {image(t, "console=ttyS1"), b},
 		"a changed byte": {changed, b},
@@ -107,8 +107,8 @@ func TestOther(t *testing.T) {
 
 func TestUnmeasured(t *testing.T) {
 	b := boot(t, image(t, "console=ttyS0"))
-	kernel := booted.Boot{Events: b.Events[:1], PCRs: b.PCRs} // that was started without a stub
-	for _, b := range []booted.Boot{{}, kernel} {
+	kernel := measured.Boot{Events: b.Events[:1], PCRs: b.PCRs} // that was started without a stub
+	for _, b := range []measured.Boot{{}, kernel} {
 		if _, err := program.Read(t.Context(), strings.NewReader("x"), b); !errors.Is(err, program.ErrUnmeasured) {
 			t.Error(err)
 		}

@@ -1,9 +1,9 @@
-// Package booted has what was measured of this boot: the firmware's event log, compared with the TPM's PCRs, and what
+// Package measured has what was measured of this boot: the firmware's event log, compared with the TPM's PCRs, and what
 // it says of the unified kernel image that the machine was started from, and of a boot of the same image from a disk.
 //
 // A TPM can not tell a machine that is itself not what it should be, so nothing here keeps anybody from anything but
 // through what is sealed to a prediction (package attest/vault).
-package booted
+package measured
 
 import (
 	"crypto/sha256"

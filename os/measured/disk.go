@@ -1,4 +1,4 @@
-package booted
+package measured
 
 import (
 	"crypto/sha256"

@@ -36,7 +36,8 @@ type shop struct {
 	identity *age.HybridIdentity
 	mu       sync.Mutex
 	log      []string
-	refuse   error // of Published
+	refuse   error  // of Published
+	stop     func() // stops the server, when it has answered everything
 }
 
 func openShop(t *testing.T) *shop {
@@ -72,6 +73,7 @@ func openShop(t *testing.T) *shop {
 		},
 	}).Handler())
 	t.Cleanup(server.Close)
+	o.stop = server.Close
 	o.Client = &Client{HTTP: server.Client(), URL: server.URL}
 	return o
 }
@@ -241,6 +243,7 @@ func TestPublishRefuses(t *testing.T) {
 	if !bytes.Equal(before, o.contents(t)) {
 		t.Error("another overlay is published")
 	}
+	o.stop() // a request that the client has given up may still be cleaned up after
 	left, err := filepath.Glob(filepath.Join(o.depot.Folder, ".*"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("%v are left, %v", left, err)

@@ -79,7 +79,7 @@ audit: audit.log
 authority: {certificate: ../ca.pem, key: ../ca-key.pem}
 store: {etcd: {endpoints: ["%s"]}}
 enrolment: {vendors: ../vendors}
-limits: {requestsPerMachine: 1000000}
+limits: {requestsPerMachine: 1000000, requestsPerAddress: 1000000}
 policies: [{name: all, tiers: [attested, enrolled]}]
 `, strings.Join(endpoints, `", "`))
 	writeFile(t, filepath.Join(dir, "attestd.yaml"), []byte(text))

@@ -13,6 +13,7 @@ import (
 	"github.com/ember-os/ember/attest/protocol"
 	"github.com/ember-os/ember/attest/tpm"
 	"github.com/ember-os/ember/os/cmdline"
+	"github.com/ember-os/ember/os/download"
 	"github.com/ember-os/ember/os/logline"
 )
 
@@ -203,9 +204,9 @@ func (s *Steps) Probe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	resp, err := do(h, r)
+	resp, err := download.Do(h, r)
 	if err != nil {
-		return err
+		return fmt.Errorf("asking %s: %w", r.URL.Host, err)
 	}
 	resp.Body.Close()
 	if resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests {
@@ -236,7 +237,7 @@ func (s *Steps) closeSession() (err error) {
 func Unanswered(err error) bool {
 	_, gone := errors.AsType[*client.Unreachable](err)
 	_, untrusted := errors.AsType[*client.Untrusted](err)
-	return gone || untrusted || errors.As(err, new(unanswered))
+	return gone || untrusted || errors.As(err, new(download.Unanswered))
 }
 
 // Refused tells whether an error is that the right server says no.

@@ -13,7 +13,7 @@ import (
 	"github.com/ember-os/ember/attest/store"
 )
 
-// The states of a machine, as the status page has them too.
+// The states of a machine, each in a word.
 const (
 	Refused  = "refused"  // it has asked last, and was not let in
 	Waiting  = "waiting"  // for an operator
@@ -23,11 +23,11 @@ const (
 	Revoked  = "revoked"
 )
 
-// States are all of them.
+// States are all of them, from the one that needs somebody most.
 var States = []string{Refused, Waiting, Granted, Attested, Enrolled, Revoked}
 
-// stateOf is the state of a machine.
-func stateOf(s *store.Summary) string {
+// StateOf is the state of a machine.
+func StateOf(s *store.Summary) string {
 	last := s.Last()
 	switch {
 	case s.Machine != nil && s.Machine.State == store.Revoked:
@@ -82,7 +82,7 @@ type Row struct {
 
 // RowOf makes a row.
 func RowOf(s *store.Summary) Row {
-	r := Row{Node: s.Node, State: stateOf(s)}
+	r := Row{Node: s.Node, State: StateOf(s)}
 	var claims protocol.Claims
 	if s.Waiting != nil {
 		r.Tier, claims, r.Address = protocol.None, s.Waiting.Claims, s.Waiting.Address

@@ -51,6 +51,35 @@ func TestRowOf(t *testing.T) {
 	}
 }
 
+func TestStateOf(t *testing.T) {
+	ok := store.Verdict{Code: store.Granted, Time: first, Certificate: "1"}
+	later := store.Verdict{Code: store.Granted, Time: first.Add(time.Hour), Certificate: "2"}
+	no := store.Verdict{Code: "capped", Time: first.Add(time.Hour)}
+	before := store.Verdict{Code: "capped", Time: first.Add(-time.Hour)}
+	proof := &store.Proof{Verdict: ok}
+	queued := &store.Waiting{Last: first.Add(time.Hour)}
+	for _, test := range []struct {
+		name string
+		s    store.Summary
+		want string
+	}{
+		{"proved", store.Summary{Proof: proof}, Attested},
+		{"proved after a refusal", store.Summary{Proof: proof, Refused: &before}, Attested},
+		{"refused since", store.Summary{Proof: proof, Refused: &no}, Refused},
+		{"never let in", store.Summary{Refused: &no}, Refused},
+		{"let in again, not opened", store.Summary{Proof: proof, Granted: &later}, Granted},
+		{"let in, not opened", store.Summary{Granted: &ok}, Granted},
+		{"enrolled", store.Summary{Machine: &store.Machine{State: store.Enrolled}}, Enrolled},
+		{"revoked", store.Summary{Machine: &store.Machine{State: store.Revoked}, Proof: proof}, Revoked},
+		{"in the queue", store.Summary{Waiting: queued}, Waiting},
+		{"in the queue, and refused for that", store.Summary{Waiting: queued, Refused: &no}, Waiting},
+	} {
+		if got := StateOf(&test.s); got != test.want {
+			t.Errorf("%s: %s, want %s", test.name, got, test.want)
+		}
+	}
+}
+
 func TestLast(t *testing.T) {
 	proof, refusal := &Evidence{Policy: "proof"}, &Evidence{Policy: "refusal"}
 	for _, test := range []struct {

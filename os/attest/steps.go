@@ -95,10 +95,17 @@ func (s *Steps) Attest(ctx context.Context) error {
 	if has, err := s.TPM(); err != nil || !has {
 		return errors.Join(err, s.state.write(s.dir))
 	}
+	return s.insist(ctx, func() (err error) {
+		s.result, err = s.ask(ctx, s.session)
+		return err
+	})
+}
+
+// insist does try again while nobody answers, until ctx ends.
+func (s *Steps) insist(ctx context.Context, try func() error) error {
 	for p := (pauses{}); ; {
-		result, err := s.ask(ctx, s.session)
+		err := try()
 		if err == nil || !Unanswered(err) {
-			s.result = result
 			return err
 		}
 		s.note(err)
@@ -123,18 +130,10 @@ func (s *Steps) Fetch(ctx context.Context, least Least) error {
 	if s.result == nil || s.result.Grant.Overlay == nil {
 		return nil
 	}
-	for p := (pauses{}); ; {
-		o, err := s.stage(ctx, s.result)
-		if err == nil || !Unanswered(err) {
-			s.overlay = o
-			return err
-		}
-		s.note(err)
-		s.sleep(ctx, p.after(err))
-		if ctx.Err() != nil {
-			return err
-		}
-	}
+	return s.insist(ctx, func() (err error) {
+		s.overlay, err = s.stage(ctx, s.result)
+		return err
+	})
 }
 
 // Open takes an overlay that was kept when the machine had that name. It is read before Open returns.

@@ -3,9 +3,7 @@ package health
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -121,17 +119,4 @@ func write(path string, r Report) error {
 	}
 	// renameio would try /tmp first, which anything may be mounted on.
 	return renameio.WriteFile(path, append(text, '\n'), 0o644, renameio.WithTempDir(filepath.Dir(path)))
-}
-
-// Read reads a report of Watch.
-func Read(path string) (Report, error) {
-	text, err := os.ReadFile(path)
-	var r Report
-	if err == nil {
-		err = json.Unmarshal(text, &r)
-	}
-	if err != nil {
-		return Report{}, fmt.Errorf("reading how healthy the node is: %w", err)
-	}
-	return r, nil
 }

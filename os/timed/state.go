@@ -2,10 +2,7 @@ package timed
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -23,23 +20,6 @@ type State struct {
 	Stratum      uint8         `json:",omitempty"` // how many servers are between that one and a reference clock
 	LastUpdate   time.Time     `json:",omitzero"`  // when it was compared last
 	Why          string        `json:",omitempty"` // why it could not be compared since, for people
-}
-
-// ReadState reads the file at path. Before the daemon has written it the state is
-// zero.
-func ReadState(path string) (State, error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return State{}, nil
-	}
-	if err != nil {
-		return State{}, fmt.Errorf("reading the clock's state: %w", err)
-	}
-	var s State
-	if err := json.Unmarshal(text, &s); err != nil {
-		return State{}, fmt.Errorf("reading the clock's state from %s: %w", path, err)
-	}
-	return s, nil
 }
 
 func (s State) write(path string) error {

@@ -47,7 +47,7 @@ type machine struct {
 	sleep    func(context.Context, time.Duration)
 
 	state   State
-	said    teller
+	said    logline.Teller
 	reports *reports // of the last attestation; nil for none
 }
 
@@ -179,7 +179,7 @@ func (m *machine) repeat(ctx context.Context, try func() error) {
 		m.state.Why = text
 		m.warn("others do not know of it", m.state.write(m.dir))
 		m.warn("init does not know of it", m.notify("STATUS="+stage.FormatFields(stage.Field{Key: "why", Value: text})))
-		m.said.tell(m.log, text)
+		m.said.Tell(m.log, slog.LevelWarn, text)
 		m.sleep(ctx, p.after(err))
 		if ctx.Err() != nil {
 			return

@@ -2,7 +2,6 @@ package attest
 
 import (
 	"errors"
-	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -37,23 +36,4 @@ func (p *pauses) after(err error) time.Duration {
 	d = min(d<<min(*n, 10), most)
 	*n++
 	return d*4/5 + rand.N(d*2/5)
-}
-
-// teller says the same again only at the 2nd, 4th, 8th time and so on.
-type teller struct {
-	text  string
-	times int
-}
-
-func (t *teller) tell(log *slog.Logger, text string) {
-	if text != t.text {
-		*t = teller{text: text}
-	}
-	t.times++
-	switch {
-	case t.times == 1:
-		log.Warn(text)
-	case t.times&(t.times-1) == 0:
-		log.Warn(text, "times", t.times)
-	}
 }

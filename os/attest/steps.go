@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -119,7 +120,7 @@ func (s *Steps) insist(ctx context.Context, try func() error) error {
 // note tells people why there is no answer.
 func (s *Steps) note(err error) {
 	s.state.Why = logline.Visible(err.Error())
-	s.said.tell(s.log, s.state.Why)
+	s.said.Tell(s.log, slog.LevelWarn, s.state.Why)
 	s.warn("others do not know of it", s.state.write(s.dir))
 }
 

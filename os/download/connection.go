@@ -34,7 +34,7 @@ func (r *Reader) connect() error {
 		return Refused{status(resp)}
 	}
 	if err := r.same(resp.Header.Get("ETag"), size); err != nil {
-		return Refused{err}
+		return err
 	}
 	if _, err := io.CopyN(progress{r.timer, r.stall}, r.body, r.offset-from); err != nil {
 		return fmt.Errorf("passing over what is there already: %w", err)
@@ -81,6 +81,9 @@ func status(resp *http.Response) error {
 	return fmt.Errorf("HTTP status %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
 }
 
+// errExchanged ends a Reader. Another one begins at the beginning.
+var errExchanged = errors.New("it was exchanged meanwhile")
+
 // same keeps tag and size of what there is, or compares them with those of what came before. The size is below 0 if
 // the server does not tell.
 func (r *Reader) same(tag string, size int64) error {
@@ -90,14 +93,14 @@ func (r *Reader) same(tag string, size int64) error {
 	if strings.HasPrefix(tag, "W/") {
 		tag = ""
 	}
+	other := r.size > 0 && size >= 0 && size != r.size
 	switch {
-	case r.tag != "" && tag != "" && tag != r.tag:
-		return errors.New("it was exchanged meanwhile")
-	case r.size > 0 && size >= 0 && size != r.size:
-		return fmt.Errorf("the server has something of %d bytes", size)
-	}
-	if r.offset == 0 {
+	case r.offset == 0 && other:
+		return Refused{fmt.Errorf("the server has something else there, of %d bytes", size)}
+	case r.offset == 0:
 		r.tag = tag
+	case other || r.tag != "" && tag != "" && tag != r.tag:
+		return errExchanged
 	}
 	if size > 0 {
 		r.size = size

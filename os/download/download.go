@@ -6,8 +6,8 @@
 // tag, if it has one (If-Range; RFC 9110, 13.1.5), and by its size.
 //
 // Read's error is of one of two kinds. Unanswered: the network, or a server that says to come again, several times in
-// a row; another try may bring it. Refused: the server says no, or has something else; another try may not. Neither
-// has the URL in it, which may be as good as a password.
+// a row; or that it was exchanged. Another try, from the beginning, may bring it. Refused: the server says no, or has
+// something else; another try may not. Neither has the URL in it, which may be as good as a password.
 //
 // Only sizes that the server names are compared. Whether it is the right thing is for who reads it to check: everybody
 // who uses this package knows a digest, by which that needs no trust in the server.
@@ -42,7 +42,7 @@ type Source struct {
 	Authorize func(ctx context.Context, challenge string) (string, error)
 }
 
-// Unanswered is an error of the network, or of a server that says to come again.
+// Unanswered is an error of the network, of a server that says to come again, or of what was exchanged meanwhile.
 type Unanswered struct{ Err error }
 
 func (u Unanswered) Error() string { return u.Err.Error() }
@@ -94,7 +94,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 			err = io.ErrUnexpectedEOF
 		}
 		r.Close()
-		if r.broken++; r.broken >= maxBroken || r.ctx.Err() != nil || errors.As(err, new(Refused)) {
+		if r.broken++; r.broken >= maxBroken || r.ctx.Err() != nil || errors.As(err, new(Refused)) || errors.Is(err, errExchanged) {
 			return 0, r.fail(err)
 		}
 		select {

@@ -135,12 +135,6 @@ func TestRefused(t *testing.T) {
 		"less than was said": {(&breaking{content: want[:1000], after: 1 << 30}).ServeHTTP, 1, "of 1000 bytes"},
 		"more than was said": {(&breaking{content: append(want[:len(want):len(want)], 1), after: 1 << 30}).ServeHTTP, 1, "of 300001 bytes"},
 		"another range":      {second(want, func(w http.ResponseWriter) { w.Header().Set("Content-Range", "bytes 5-10/300000"); w.WriteHeader(206) }), 2, "another range"},
-		"another size":       {second(want, func(w http.ResponseWriter) { w.Header().Set("Content-Length", "2000") }), 2, "of 2000 bytes"},
-		"another size, range": {second(want, func(w http.ResponseWriter) {
-			w.Header().Set("Content-Range", "bytes 1000-1999/2000")
-			w.WriteHeader(206)
-		}), 2, "of 2000 bytes"},
-		"exchanged": {second(want, func(w http.ResponseWriter) { w.Header().Set("ETag", `"b"`); w.Write(want) }), 2, "exchanged meanwhile"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var asked atomic.Int32
@@ -155,6 +149,39 @@ func TestRefused(t *testing.T) {
 			}
 			if n := asked.Load(); n != c.asked {
 				t.Errorf("%d connections, want %d", n, c.asked)
+			}
+		})
+	}
+}
+
+// TestExchanged has something else behind the second connection. Whoever wants that begins again.
+func TestExchanged(t *testing.T) {
+	want := content()
+	for name, handler := range map[string]http.HandlerFunc{
+		"size": second(want, func(w http.ResponseWriter) { w.Header().Set("Content-Length", "2000") }),
+		"size, of a range": second(want, func(w http.ResponseWriter) {
+			w.Header().Set("Content-Range", "bytes 1000-1999/2000")
+			w.WriteHeader(http.StatusPartialContent)
+		}),
+		"tag": second(want, func(w http.ResponseWriter) { w.Header().Set("ETag", `"b"`); w.Write(want) }),
+		"tag, of a range": second(want, func(w http.ResponseWriter) {
+			w.Header().Set("ETag", `"b"`)
+			w.Header().Set("Content-Range", "bytes 1000-299999/300000")
+			w.WriteHeader(http.StatusPartialContent)
+		}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var asked atomic.Int32
+			r := open(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				asked.Add(1)
+				handler(w, r)
+			}))
+			got, err := io.ReadAll(r)
+			if len(got) != 1000 || err == nil || !strings.Contains(err.Error(), "exchanged meanwhile") || !errors.As(err, new(Unanswered)) || errors.As(err, new(Refused)) {
+				t.Errorf("%d bytes, %v", len(got), err)
+			}
+			if n := asked.Load(); n != 2 {
+				t.Errorf("%d connections, want 2", n)
 			}
 		})
 	}

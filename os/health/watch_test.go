@@ -3,17 +3,16 @@ package health
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/ember-os/ember/os/jsonfile"
 	"github.com/ember-os/ember/os/logline"
 )
 
@@ -49,7 +48,7 @@ func TestWatch(t *testing.T) {
 	if bad.Healthy || bad.Why() != "command disk: it has ended badly: exit status 1, and says no disk" || !good.Healthy || good.Since <= bad.Since {
 		t.Errorf("%+v, then %+v", bad, good)
 	}
-	if got, err := readReport(l.paths.report); err != nil || got.Healthy != good.Healthy || got.Since != good.Since || got.Why() != good.Why() {
+	if got, err := jsonfile.Read[Report](l.paths.report); err != nil || got.Healthy != good.Healthy || got.Since != good.Since || got.Why() != good.Why() {
 		t.Errorf("read back %+v, %v", got, err)
 	}
 	want := []string{"<6>services: none of 1 is down", "<6>command disk: no disk",
@@ -121,18 +120,8 @@ func TestLog(t *testing.T) {
 	}
 }
 
-func TestRead(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "health.json")
+func TestWhy(t *testing.T) {
 	want := Report{Healthy: true, Since: time.Second, Checks: []Check{healthy("services", "up"), {Name: "kubernetes", Healthy: true, Reason: "ready", Failed: 2}}}
-	if _, err := readReport(path); err == nil {
-		t.Error("there is a report")
-	}
-	if err := write(path, want); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := readReport(path); err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("%+v, %v", got, err)
-	}
 	if got := want.Why(); got != "services: up; kubernetes: ready, and it flaps" {
 		t.Error(got)
 	}
@@ -140,14 +129,4 @@ func TestRead(t *testing.T) {
 	if got := want.Why(); got != "services: down" {
 		t.Error(got)
 	}
-}
-
-// readReport reads a report of Watch.
-func readReport(path string) (Report, error) {
-	var r Report
-	text, err := os.ReadFile(path)
-	if err == nil {
-		err = json.Unmarshal(text, &r)
-	}
-	return r, err
 }

@@ -1,11 +1,10 @@
 package timed
 
 import (
-	"encoding/json"
 	"fmt"
 	"time"
 
-	"github.com/google/renameio/v2"
+	"github.com/ember-os/ember/os/jsonfile"
 )
 
 // Path is the file that tells the rest of the system about the clock; it is
@@ -23,11 +22,7 @@ type State struct {
 }
 
 func (s State) write(path string) error {
-	text, err := json.MarshalIndent(s, "", "  ")
-	if err == nil {
-		err = renameio.WriteFile(path, append(text, '\n'), 0o644)
-	}
-	if err != nil {
+	if err := jsonfile.Write(path, s, 0o644); err != nil {
 		return fmt.Errorf("writing the clock's state: %w", err)
 	}
 	return nil

@@ -2,15 +2,14 @@ package timed
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/ember-os/ember/os/jsonfile"
 	"github.com/ember-os/ember/os/netstate"
 )
 
@@ -70,20 +69,12 @@ func TestClocks(t *testing.T) {
 			if clock.offset.Abs() > time.Minute || year != 0 && (len(clock.steps) != 1 || len(clock.slews) != 1) {
 				t.Errorf("the clock is still wrong by %v; steps %v, slews %v", clock.offset, clock.steps, clock.slews)
 			}
-			s, err := readState(statePath)
+			s, err := jsonfile.Read[State](statePath)
 			if err != nil || !s.Synchronised || s.Source != servers[1].address || s.Stratum != 2 || (s.Offset+wrong).Abs() > time.Minute {
 				t.Errorf("the state is %+v, %v", s, err)
 			}
 		})
 	}
-}
-
-func readState(path string) (s State, err error) {
-	text, err := os.ReadFile(path)
-	if err == nil {
-		err = json.Unmarshal(text, &s)
-	}
-	return s, err
 }
 
 func TestState(t *testing.T) {
@@ -92,7 +83,7 @@ func TestState(t *testing.T) {
 		if err := s.write(path); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := readState(path); err != nil || !reflect.DeepEqual(got, s) {
+		if got, err := jsonfile.Read[State](path); err != nil || !reflect.DeepEqual(got, s) {
 			t.Errorf("read back %+v, %v; want %+v", got, err, s)
 		}
 	}

@@ -40,6 +40,7 @@ For operators, while the server runs:
   enroll NODE|FILE   enroll machines: by name, or a file with keys in PEM or names
   revoke NODE        let a machine in no more
   forget NODE        undo enroll, approve and revoke
+  backup FOLDER      copy the data folder to a new folder
 
 NODE is the SHA-256 of the machine's endorsement key, 64 hex digits.
 
@@ -136,6 +137,16 @@ func commands() []cli.Command {
 				return cli.Misuse("certificate needs a name or address of the server")
 			}
 			return makeCertificate(os.Stdout, out, args, time.Now())
+		}},
+		{Name: "backup", Flags: everywhere, Run: func(ctx context.Context, args []string) error {
+			if len(args) != 1 {
+				return cli.Misuse("backup needs the name of a new folder")
+			}
+			c, err := readConfig(config, f)
+			if err != nil {
+				return err
+			}
+			return backup(ctx, c, args[0])
 		}},
 		list("queue", showQueue),
 		list("machines", showMachines),

@@ -11,6 +11,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"time"
@@ -65,6 +66,18 @@ func Open(path string) (*Store, error) {
 
 // Close ends all use of the file.
 func (s *Store) Close() error { return s.db.Close() }
+
+// Backup writes a copy of the file as it is now, which Open opens. Others read and write meanwhile.
+func (s *Store) Backup(w io.Writer) error {
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		_, err := tx.WriteTo(w)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("copying the store: %w", err)
+	}
+	return nil
+}
 
 // Get implements store.Store.
 func (s *Store) Get(ctx context.Context, key string) (store.Entry, error) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ember-os/ember/attest/admin"
+	"github.com/ember-os/ember/attest/client"
 	"github.com/ember-os/ember/attest/roster"
 	"github.com/ember-os/ember/attest/store"
 	"github.com/ember-os/ember/os/cli"
@@ -77,7 +79,7 @@ func commands() []cli.Command {
 		everywhere(s)
 		s.StringVar(&note, "note", "", "")
 	}
-	client := func() (*admin.Client, error) {
+	connect := func() (*admin.Client, error) {
 		c, err := readConfig(config, f)
 		if err != nil {
 			return nil, err
@@ -93,7 +95,7 @@ func commands() []cli.Command {
 			if err := store.CheckNode(args[0]); err != nil {
 				return cli.Misuse("%v", err)
 			}
-			c, err := client()
+			c, err := connect()
 			if err != nil {
 				return err
 			}
@@ -108,7 +110,7 @@ func commands() []cli.Command {
 			if err := cli.NoArguments(args); err != nil {
 				return err
 			}
-			c, err := client()
+			c, err := connect()
 			if err != nil {
 				return err
 			}
@@ -130,7 +132,7 @@ func commands() []cli.Command {
 			if err := cli.NoArguments(args); err != nil {
 				return err
 			}
-			return check(ctx, config, f)
+			return check(ctx, os.Stdout, config, f)
 		}},
 		{Name: "certificate", Flags: func(s *flag.FlagSet) { s.StringVar(&out, "out", ".", "") }, Run: func(_ context.Context, args []string) error {
 			if len(args) == 0 {
@@ -159,7 +161,7 @@ func commands() []cli.Command {
 			if err != nil {
 				return err
 			}
-			c, err := client()
+			c, err := connect()
 			if err != nil {
 				return err
 			}
@@ -173,8 +175,9 @@ func commands() []cli.Command {
 	}
 }
 
-// check tells of all that is wrong, also of what a server would only warn of.
-func check(ctx context.Context, path string, f flags) error {
+// check tells of all that is wrong, also of what a server would only warn of. If nothing is, it says how others know
+// this server.
+func check(ctx context.Context, stdout io.Writer, path string, f flags) error {
 	c, err := readConfig(path, f)
 	if err != nil {
 		return err
@@ -194,7 +197,12 @@ func check(ctx context.Context, path string, f flags) error {
 	if n := len(l.warnings); n > 0 {
 		return fmt.Errorf("%d problems in the files that %s names", n, filepath.Base(path))
 	}
-	return nil
+	if l.certificate == nil {
+		return nil
+	}
+	leaf := l.certificate.Leaf
+	_, err = fmt.Fprintf(stdout, "the pin of the TLS key is %s, its certificate ends at %s\n", client.PinOf(leaf), leaf.NotAfter.UTC().Format(time.RFC3339))
+	return err
 }
 
 // named are machines by name, or those in a file.

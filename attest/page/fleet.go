@@ -10,19 +10,20 @@ import (
 
 	"github.com/ember-os/ember/attest/protocol"
 	"github.com/ember-os/ember/attest/store"
+	"github.com/ember-os/ember/attest/view"
 )
 
-// state is what a machine is, in one word.
+// state is what a machine is, in one word: package view's.
 type state string
 
 // The states, from the one that needs somebody most.
 const (
-	refused  state = "refused"  // asked last, and was not let in
-	waiting  state = "waiting"  // for an operator
-	granted  state = "granted"  // let in, but nobody has shown that the grant was opened
-	attested state = "attested" // let in, and has opened the grant
-	enrolled state = "enrolled" // has never asked
-	revoked  state = "revoked"
+	refused  state = view.Refused
+	waiting  state = view.Waiting
+	granted  state = view.Granted
+	attested state = view.Attested
+	enrolled state = view.Enrolled
+	revoked  state = view.Revoked
 )
 
 var states = []state{refused, waiting, granted, attested, enrolled, revoked}
@@ -33,24 +34,6 @@ func (s state) Title() string {
 		return "Not proved"
 	}
 	return strings.ToUpper(string(s[:1])) + string(s[1:])
-}
-
-// stateOf judges a summary.
-func stateOf(s *store.Summary) state {
-	last := s.Last()
-	switch {
-	case s.Machine != nil && s.Machine.State == store.Revoked:
-		return revoked
-	case s.Waiting != nil && (last == nil || !last.Time.After(s.Waiting.Last.Add(time.Minute))):
-		return waiting
-	case last == nil:
-		return enrolled
-	case last.Code != store.Granted:
-		return refused
-	case s.Granted != nil:
-		return granted
-	}
-	return attested
 }
 
 const failing = "failing" // of protocol.Health
@@ -74,7 +57,7 @@ type row struct {
 }
 
 func newRow(s *store.Summary) row {
-	r := row{Node: s.Node, State: stateOf(s)}
+	r := row{Node: s.Node, State: state(view.StateOf(s))}
 	v := s.Last()
 	c := claims(s)
 	r.Name, r.About = names(s.Node, c)

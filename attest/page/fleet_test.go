@@ -198,7 +198,7 @@ func TestStates(t *testing.T) {
 		{"in the queue", store.Summary{Waiting: queued}, waiting},
 		{"in the queue, and refused for that", store.Summary{Waiting: queued, Refused: &no}, waiting},
 	} {
-		if got := stateOf(&test.s); got != test.want {
+		if got := newRow(&test.s).State; got != test.want {
 			t.Errorf("%s: %s, want %s", test.name, got, test.want)
 		}
 	}

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/ember-os/ember/attest/admin"
+	"github.com/ember-os/ember/attest/store"
 	"github.com/ember-os/ember/attest/store/bolt"
 )
 
@@ -60,4 +63,43 @@ func fill(ctx context.Context, c *config, to string) error {
 		return err
 	}
 	return s.Close()
+}
+
+// grain is what lives are rounded up to in a copy, so that in etcd many entries share a lease.
+const grain = time.Hour
+
+// restore puts what the store of a copy has into the store of the configuration, which must be empty: that of another
+// server, or of several. It gives the number of entries.
+func restore(ctx context.Context, c *config, from string) (n int, err error) {
+	path := filepath.Join(from, storeFile)
+	if _, err := os.Stat(path); err != nil {
+		return 0, fmt.Errorf("looking for the copy of a store: %w", err)
+	}
+	copied, err := bolt.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer copied.Close()
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return 0, fmt.Errorf("making the data folder: %w", err)
+	}
+	to, err := openStore(ctx, c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, to.Close()) }()
+	if there, err := to.List(ctx, "", "", 1); err != nil {
+		return 0, err
+	} else if len(there) > 0 {
+		return 0, errors.New("the store of the configuration is not empty: import before the first server of it starts")
+	}
+	err = copied.Each(func(e store.Entry, life time.Duration) error {
+		if life != store.Forever {
+			life = life.Truncate(grain) + grain
+		}
+		n++
+		_, err := to.Put(ctx, e.Key, e.Value, 0, life)
+		return err
+	})
+	return n, err
 }

@@ -44,6 +44,10 @@ For operators, while the server runs:
   forget NODE        undo enroll, approve and revoke
   backup FOLDER      copy the data folder to a new folder
 
+While no server runs:
+  import FOLDER      put what the store of such a copy has into the store of the
+                     configuration, which must be empty: to go on with etcd
+
 NODE is the SHA-256 of the machine's endorsement key, 64 hex digits.
 
 Flags:
@@ -149,6 +153,21 @@ func commands() []cli.Command {
 				return err
 			}
 			return backup(ctx, c, args[0])
+		}},
+		{Name: "import", Flags: everywhere, Run: func(ctx context.Context, args []string) error {
+			if len(args) != 1 {
+				return cli.Misuse("import needs the name of a folder that backup has made")
+			}
+			c, err := readConfig(config, f)
+			if err != nil {
+				return err
+			}
+			n, err := restore(ctx, c, args[0])
+			if err != nil {
+				return err
+			}
+			fmt.Printf("%d entries are in the store\n", n)
+			return nil
 		}},
 		list("queue", showQueue),
 		list("machines", showMachines),

@@ -44,6 +44,8 @@ type running struct {
 	done    chan error
 	log     *output
 	admin   *admin.Client
+
+	registry *store.Registry
 }
 
 type output struct {
@@ -112,7 +114,7 @@ func begin(t *testing.T, text string, more ...func(*testing.T)) (*running, *issu
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.address, r.admin = l.machines.Addr().String(), admin.Unix("a.sock")
+	r.address, r.admin, r.registry = l.machines.Addr().String(), admin.Unix("a.sock"), p.registry
 	if l.remote != nil {
 		r.remote = l.remote.Addr().String()
 	}

@@ -135,6 +135,30 @@ type full struct{}
 
 func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
 
+func TestEach(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "store"))
+	now := time.Now().Truncate(time.Millisecond)
+	s.now = func() time.Time { return now }
+	for key, life := range map[string]time.Duration{"b": store.Forever, "a": time.Hour, "c": time.Minute} {
+		if _, err := s.Put(t.Context(), key, []byte("of "+key), 0, life); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now = now.Add(time.Minute)
+	var got []string
+	note := func(e store.Entry, life time.Duration) error {
+		got = append(got, fmt.Sprintf("%s %s %v", e.Key, e.Value, life))
+		return nil
+	}
+	if err := s.Each(note); err != nil || strings.Join(got, ", ") != "a of a 59m0s, b of b 0s" {
+		t.Errorf("it gives %q, %v", got, err)
+	}
+	enough := errors.New("enough")
+	if err := s.Each(func(store.Entry, time.Duration) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestDamaged(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "store"))
 	err := s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(entries).Put([]byte("a"), []byte{9}) })

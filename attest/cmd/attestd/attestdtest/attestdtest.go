@@ -111,6 +111,16 @@ func (s *Server) Stop() error {
 	return nil
 }
 
+// Running tells whether there is a process.
+func (s *Server) Running() bool {
+	select {
+	case <-s.done:
+		return false
+	default:
+		return true
+	}
+}
+
 // PID is of the process.
 func (s *Server) PID() int { return s.cmd.Process.Pid }
 

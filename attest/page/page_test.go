@@ -248,7 +248,7 @@ func TestMachine(t *testing.T) {
 		4:  {"All 3 PCRs that it judges are as it wants them", "Healthy"},
 		5:  {"waits for an operator", "It came first", "CN=Contoso TPM CA 3", "attestd approve"},
 		7:  {"nothing has shown yet that it did"},
-		9:  {"It has not asked yet", "rack 7, not delivered yet"},
+		9:  {"It has not asked since", "rack 7, not delivered yet"},
 		11: {"Revoked by bob: stolen"},
 	} {
 		text, document := body(t, h, "/machines/"+nodeOf(i))

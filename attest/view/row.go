@@ -19,7 +19,7 @@ const (
 	Waiting  = "waiting"  // for an operator
 	Granted  = "granted"  // let in, but nobody has shown that the grant was opened
 	Attested = "attested" // let in, and it has opened the grant
-	Enrolled = "enrolled" // it has never asked
+	Enrolled = "enrolled" // it has not asked since an operator enrolled it
 	Revoked  = "revoked"
 )
 
@@ -36,6 +36,9 @@ func StateOf(s *store.Summary) string {
 	case s.Waiting != nil && (last == nil || !last.Time.After(s.Waiting.Last.Add(time.Minute))):
 		return Waiting
 	case last == nil:
+		return Enrolled
+	// It was refused as one that nobody knows, which is over.
+	case last.Code != store.Granted && last.Tier == protocol.None && s.Machine != nil && s.Machine.Time.After(last.Time):
 		return Enrolled
 	case last.Code != store.Granted:
 		return Refused

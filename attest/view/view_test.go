@@ -25,6 +25,11 @@ func verdict(code string, minutes int, image string) store.Verdict {
 func TestRowOf(t *testing.T) {
 	proof := &store.Proof{Verdict: verdict(store.Granted, 0, "1")}
 	refused, granted := verdict("policy-pcr", 1, "2"), verdict(store.Granted, 2, "3")
+	unknown := verdict("ek-queued", 1, "2")
+	unknown.Tier = protocol.None
+	enrolled := func(minutes int) *store.Machine {
+		return &store.Machine{State: store.Enrolled, Time: first.Add(time.Duration(minutes) * time.Minute)}
+	}
 	for name, test := range map[string]struct {
 		store.Summary
 		state, verdict, image string
@@ -35,6 +40,9 @@ func TestRowOf(t *testing.T) {
 		"waited long ago":       {Summary: store.Summary{Waiting: &store.Waiting{}, Refused: &refused}, state: Refused, verdict: "policy-pcr", image: "2"},
 		"revoked":               {Summary: store.Summary{Machine: &store.Machine{State: store.Revoked}, Proof: proof}, state: Revoked, verdict: "ok", image: "1", proved: true, opened: true},
 		"enrolled":              {Summary: store.Summary{Machine: &store.Machine{State: store.Enrolled}}, state: Enrolled},
+		"approved":              {Summary: store.Summary{Machine: enrolled(2), Refused: &unknown}, state: Enrolled, verdict: "ek-queued", image: "2"},
+		"enrolled, and refused": {Summary: store.Summary{Machine: enrolled(0), Refused: &unknown}, state: Refused, verdict: "ek-queued", image: "2"},
+		"enrolled after it":     {Summary: store.Summary{Machine: enrolled(2), Refused: &refused}, state: Refused, verdict: "policy-pcr", image: "2"},
 		"proved":                {Summary: store.Summary{Proof: proof}, state: Attested, verdict: "ok", image: "1", proved: true, opened: true},
 		"refused":               {Summary: store.Summary{Refused: &refused}, state: Refused, verdict: "policy-pcr", image: "2"},
 		"refused after it":      {Summary: store.Summary{Proof: proof, Refused: &refused}, state: Refused, verdict: "policy-pcr", image: "1", proved: true},

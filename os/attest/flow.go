@@ -115,7 +115,16 @@ func (m *machine) open(ctx context.Context) (s session, err error) {
 	if err == nil {
 		err = ctx.Err()
 	}
+	if err == nil {
+		m.name(s)
+	}
 	return s, err
+}
+
+// name tells who this machine is, which an operator compares with the server's queue before letting it in.
+func (m *machine) name(s session) {
+	m.state.Node = s.Node()
+	m.log.Info("the TPM has the keys of this boot", "node", m.state.Node)
 }
 
 // try asks the server and unpacks what it gives. The overlay is nil if it gives none.

@@ -80,7 +80,8 @@ func (s *Steps) TPM() (bool, error) {
 		return false, nil
 	}
 	if err == nil {
-		s.session, s.state.Node = session, session.Node()
+		s.session = session
+		s.name(session)
 	}
 	return err == nil, err
 }

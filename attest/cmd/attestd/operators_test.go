@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -88,6 +89,11 @@ func TestRemoteOperators(t *testing.T) {
 	t.Run("a wrong pin", func(t *testing.T) {
 		_, err := r.operator(t, newIssuer(t, "other", nil).certificate, ann).Queue(t.Context())
 		if _, ok := errors.AsType[*client.Untrusted](err); !ok {
+			t.Errorf("%v", err)
+		}
+	})
+	t.Run("no copy of the store", func(t *testing.T) {
+		if err := asAnn.Backup(t.Context(), io.Discard); err == nil || !strings.Contains(err.Error(), "404") {
 			t.Errorf("%v", err)
 		}
 	})

@@ -219,7 +219,7 @@ func serve(ctx context.Context, path string, flags flags, log *slog.Logger) erro
 func (p *process) run(ctx context.Context, l listeners, hangup <-chan os.Signal) error {
 	c := p.config
 	fields := []any{"address", l.machines.Addr().String(), "binding", c.Binding, "operators", l.local.Addr().String()}
-	machines, local := p.httpServer(p.tracer.Handler(p.server)), p.httpServer(p.adminHandler())
+	machines, local := p.httpServer(p.tracer.Handler(p.server)), p.httpServer(p.localHandler())
 	local.ConnContext = withPeer
 	servers := []*http.Server{machines, local}
 	failed := make(chan error, 4)
@@ -230,7 +230,7 @@ func (p *process) run(ctx context.Context, l listeners, hangup <-chan os.Signal)
 	go func() { failed <- machines.Serve(public) }()
 	go func() { failed <- local.Serve(l.local) }()
 	if l.remote != nil {
-		remote := p.httpServer(p.named(p.adminHandler()))
+		remote := p.httpServer(p.remoteHandler())
 		servers = append(servers, remote)
 		fields = append(fields, "remoteOperators", l.remote.Addr().String())
 		operators := p.onlyOperators(p.limited(l.remote))

@@ -24,10 +24,10 @@ type Paced struct {
 
 // Sizes in pixels.
 const (
-	panelWidth  = 340
-	plotWidth   = 252
+	panelWidth  = 360
+	plotWidth   = 268
 	plotHeight  = 200
-	left, top   = 56, 66
+	left, top   = 64, 66
 	chartHeight = top + plotHeight + 134
 )
 
@@ -98,7 +98,7 @@ func (p Panel) draw(d *drawing) {
 	if aimRate/2 <= d.most {
 		d.line(left, d.y(aimTime), d.x(aimRate/2), d.y(aimTime), "t")
 		d.line(d.x(aimRate/2), top, d.x(aimRate/2), d.y(aimTime), "t")
-		d.text(left+4, d.y(aimTime)-4, "start", "t", "p99 aim: %d ms at %d/s", aimTime.Milliseconds(), aimRate/2)
+		d.text(left+4, d.y(aimTime)-4, "start", "t", "aim: %d ms", aimTime.Milliseconds())
 	}
 	most := p.Most.Rate()
 	d.line(d.x(most), top, d.x(most), bottom, "m")
@@ -118,9 +118,9 @@ func (p Panel) draw(d *drawing) {
 		d.text(left+float64(i)*48, bottom+38, "start", c.class, "p%.0f", c.percent)
 	}
 	d.text(left, bottom+60, "start", "h", "%.0f/s by %d processors of its own", p.Most.RateOf(processors), processors)
-	d.text(left, bottom+80, "start", "", "%.2f ms of a processor for each; %.0f MB at most", float64(p.Most.CPUEach().Microseconds())/1000, float64(p.Most.Memory)/1e6)
-	d.text(left, bottom+98, "start", "", "%.0f/s with the machines on the same processors", most)
-	d.text(left, bottom+116, "start", "", "%d machines let in, %d refused", p.Most.Granted, p.Most.refusals())
+	d.text(left, bottom+80, "start", "", "%.2f ms of a processor for each machine", float64(p.Most.CPUEach().Microseconds())/1000)
+	d.text(left, bottom+98, "start", "", "%.0f/s with the machines on the same %d", most, processors)
+	d.text(left, bottom+116, "start", "", "%.0f MB at most; %d let in, %d refused", float64(p.Most.Memory)/1e6, p.Most.Granted, p.Most.refusals())
 }
 
 // drawing is a panel with its axes.

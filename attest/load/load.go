@@ -41,14 +41,14 @@ type Config struct {
 	Workers int
 	// Rate is how many machines come a second; 0 for as many as the server can take, in groups.
 	Rate float64
-	// Meter is asked now and then; optional.
+	// Meter is asked before and after; optional.
 	Meter func() Usage
 }
 
 // Usage is what the server has used so far.
 type Usage struct {
 	CPU    time.Duration
-	Memory int64 // now, in bytes
+	Memory int64 // the most at a time, in bytes
 }
 
 // Run has each machine attest once. An error is the generator's own; those of the server are in the result.
@@ -66,8 +66,7 @@ func Run(ctx context.Context, machines []*Machine, c Config) (*Result, error) {
 		return nil, err
 	}
 	now := c.Meter()
-	result.CPU = now.CPU - used.CPU
-	result.Memory = max(result.Memory, now.Memory)
+	result.CPU, result.Memory = now.CPU-used.CPU, now.Memory
 	result.sort()
 	return result, nil
 }
@@ -81,7 +80,6 @@ func (c Config) groups(ctx context.Context, machines []*Machine, result *Result)
 		end := result.begin()
 		err := c.measure(ctx, interleave(before, group))
 		end()
-		result.Memory = max(result.Memory, c.Meter().Memory)
 		for _, v := range before {
 			v.close()
 			result.add(v)
@@ -128,12 +126,6 @@ func (c Config) pace(ctx context.Context, machines []*Machine, result *Result) e
 			result.add(v)
 			failed = errors.Join(failed, err)
 		})
-		if i%int(max(c.Rate/10, 1)) == 0 {
-			used := c.Meter()
-			mu.Lock()
-			result.Memory = max(result.Memory, used.Memory)
-			mu.Unlock()
-		}
 	}
 	all.Wait()
 	return failed

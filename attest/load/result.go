@@ -15,7 +15,7 @@ type Result struct {
 	Refused map[string]int // by what the server or the network said
 	Time    time.Duration  // in which the server was asked
 	CPU     time.Duration  // of the server, pauses included
-	Memory  int64          // the most that the server was seen with, in bytes
+	Memory  int64          // the most that the server had, in bytes
 	// Generator is the processor's time of the machines in Time, software TPMs not included.
 	Generator time.Duration
 

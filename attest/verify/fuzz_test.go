@@ -119,12 +119,26 @@ func FuzzSigned(f *testing.F) {
 	f.Add(r.Quote.Attest, r.Quote.Signature)
 	f.Add(r.TLSKeyCertification.Attest, r.TLSKeyCertification.Signature)
 	f.Fuzz(func(t *testing.T, text, signature []byte) {
-		algorithm, ok := k.signs(protocol.Signed{Attest: text, Signature: signature})
-		if ok && !bytes.Equal(text, r.Quote.Attest) && !bytes.Equal(text, r.TLSKeyCertification.Attest) {
+		if _, ok := k.signs(protocol.Signed{Attest: text, Signature: signature}); ok &&
+			!bytes.Equal(text, r.Quote.Attest) && !bytes.Equal(text, r.TLSKeyCertification.Attest) {
 			t.Error("a forged signature")
 		}
-		if s, err := tpm2.Unmarshal[tpm2.TPMTSignature](signature); algorithm && err == nil && s.SigAlg != tpm2.TPMAlgECDSA {
-			t.Errorf("a signature of algorithm %#x is taken for ECDSA", s.SigAlg)
+		got, err1 := readSignature(signature)
+		want, err2 := tpm2.Unmarshal[tpm2.TPMTSignature](signature)
+		switch {
+		case err2 != nil:
+		case want.SigAlg != tpm2.TPMAlgECDSA, len(signature) > maxStructure, !bytes.Equal(tpm2.Marshal(want), signature):
+			err2 = errors.New("it is another, too long, or written otherwise")
+		}
+		if (err1 == nil) != (err2 == nil) {
+			t.Fatalf("%v, but go-tpm: %v", err1, err2)
+		}
+		if err1 != nil {
+			return
+		}
+		if sig, err := want.Signature.ECDSA(); err != nil || got.Hash != sig.Hash ||
+			!bytes.Equal(got.SignatureR.Buffer, sig.SignatureR.Buffer) || !bytes.Equal(got.SignatureS.Buffer, sig.SignatureS.Buffer) {
+			t.Errorf("%+v, but go-tpm: %+v, %v", got, sig, err)
 		}
 	})
 }

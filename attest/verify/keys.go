@@ -93,13 +93,13 @@ func (k key) signs(s protocol.Signed) (algorithm, ok bool) {
 	if len(s.Signature) < 4 || binary.BigEndian.Uint32(s.Signature) != signatureHeader {
 		return false, false
 	}
-	rest := reader{b: s.Signature[4:]}
-	first, second := rest.sized(), rest.sized()
-	if !rest.done() {
+	sig, err := readSignature(s.Signature)
+	if err != nil {
 		return true, false
 	}
 	digest := sha256.Sum256(s.Attest)
-	return true, ecdsa.Verify(k.public, digest[:], new(big.Int).SetBytes(first), new(big.Int).SetBytes(second))
+	return true, ecdsa.Verify(k.public, digest[:],
+		new(big.Int).SetBytes(sig.SignatureR.Buffer), new(big.Int).SetBytes(sig.SignatureS.Buffer))
 }
 
 // checkTLSKey finds that the AK, which signs only what its TPM has made, says that the TLS key is in there.

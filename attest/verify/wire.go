@@ -166,6 +166,18 @@ func readStatement(b []byte) (s statement, err error) {
 	return s, nil
 }
 
+// readSignature reads a TPMT_SIGNATURE by ECDSA that fills b.
+func readSignature(b []byte) (s tpm2.TPMSSignatureECC, err error) {
+	r := reader{b: b}
+	algorithm := tpm2.TPMAlgID(r.number(2))
+	s.Hash = tpm2.TPMIAlgHash(r.number(2))
+	s.SignatureR.Buffer, s.SignatureS.Buffer = r.sized(), r.sized()
+	if algorithm != tpm2.TPMAlgECDSA || len(b) > maxStructure || !r.done() {
+		return s, errors.New("it is not as the TPM 2.0 Library writes it")
+	}
+	return s, nil
+}
+
 // reader reads numbers and TPM2B structures. What is not there is zero.
 type reader struct {
 	b     []byte

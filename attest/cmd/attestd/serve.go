@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -29,6 +30,10 @@ const (
 	stopTimeout = 20 * time.Second
 	// watchInterval is how often files are looked at.
 	watchInterval = 5 * time.Second
+	// ballast is memory that is never touched, and so is none to the kernel, but counts for Go's collector, which
+	// lets as much garbage come together as there is in use. What a server keeps is small, and each request leaves
+	// much: without it a fifth of the processor's time would go into collecting.
+	ballast = 64 << 20
 )
 
 // process is a server with all that it holds open.
@@ -208,6 +213,7 @@ func serve(ctx context.Context, path string, flags flags, log *slog.Logger) erro
 		return err
 	}
 	defer p.close()
+	defer runtime.KeepAlive(make([]byte, ballast))
 	l, err := listen(p.config)
 	if err != nil {
 		return err

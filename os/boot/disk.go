@@ -78,13 +78,14 @@ func (n *node) open() (*disk, error) {
 	return d, nil
 }
 
-// booted is the slot that the machine runs from, as systemd-stub tells; None if it is none.
+// booted is the slot that the machine runs from, as systemd-stub tells; None if it is none. Where there is no state, what
+// is in a slot's place is taken for it.
 func (d *disk) booted(b efiboot.Boot) state.Slot {
 	if !b.Stub || b.Partition != d.partition.GUID {
 		return state.None
 	}
 	for _, s := range []state.Slot{state.A, state.B} {
-		if strings.EqualFold(b.File, d.System(s)) && d.Record().Content(s).System.Size > 0 {
+		if strings.EqualFold(b.File, d.System(s)) && (d.Record().Content(s).System.Size > 0 || d.Err() != nil) {
 			return s
 		}
 	}
@@ -114,7 +115,7 @@ func (n *node) examine(ctx context.Context) machine.Boot {
 		b.From = machine.Disk
 	}
 	if r := d.Record(); !n.again && !(has && r.TPM && resets >= r.Resets) {
-		n.warn("this boot is not counted", d.Attempt())
+		n.warn("this boot is not counted", d.Attempt(ctx))
 	}
 	b.Failures = d.Record().Failures(resets, has)
 	if b.From == machine.Network && (d.Record().Good != state.None || d.Err() != nil) {

@@ -74,8 +74,10 @@ func newRackMachine(t testing.TB, free int64) *rackMachine {
 	return r
 }
 
-func (r *rackMachine) root() toolroot.Root {
-	return toolroot.Root{Marker: vmtest.File(r.t, "TEST_ROOT")}
+func (r *rackMachine) root() toolroot.Root { return testRoot(r.t) }
+
+func testRoot(t testing.TB) toolroot.Root {
+	return toolroot.Root{Marker: vmtest.File(t, "TEST_ROOT")}
 }
 
 // publish has the boot server serve a variant of the system. Its console says which one it is.
@@ -122,20 +124,26 @@ func (r *rackMachine) boot(netboot bool) *vmtest.Machine {
 // file is one of the partition, nil if it is not there.
 func (r *rackMachine) file(name string) []byte {
 	r.t.Helper()
-	f, err := fattest.From(r.partition()).Open(name)
+	return file(r.t, r.image, name)
+}
+
+// file is one of a disk's partition, nil if it is not there.
+func file(t testing.TB, image, name string) []byte {
+	t.Helper()
+	f, err := fattest.From(partition(t, image)).Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
 	size, err := f.Size()
 	if err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
 	b := make([]byte, size)
 	if _, err := f.ReadAt(b, 0); err != nil && err != io.EOF {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return b
 }
@@ -143,10 +151,12 @@ func (r *rackMachine) file(name string) []byte {
 // partition is the EFI system partition as it is on the disk.
 func (r *rackMachine) partition() []byte {
 	r.t.Helper()
-	b, err := os.ReadFile(r.image)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	return partition(r.t, r.image)
+}
+
+func partition(t testing.TB, image string) []byte {
+	t.Helper()
+	b := readFile(t, image)
 	return b[espStart : len(b)-espStart]
 }
 

@@ -1,6 +1,7 @@
 package slot_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -92,6 +93,37 @@ func TestFirstPowerCut(t *testing.T) {
 		if good == state.None && s.Record().Good != state.None {
 			t.Errorf("after %d writes: %v", c.Writes, err)
 		}
+	}
+}
+
+// TestPowerCutWithoutState begins with both records of the state bad. A boot is counted, and something new is kept.
+func TestPowerCutWithoutState(t *testing.T) {
+	d := fattest.New(4085)
+	commit(t, d, candidate(one, config))
+	commit(t, d, candidate(two, config))
+	for _, at := range []int64{20, state.Stride + 20} {
+		write(t, d, slot.StateFile, at, []byte{0xff})
+	}
+	d.Record()
+	if err := openHint(t, d, state.B).Attempt(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	commit(t, d, candidate(three, config))
+	cuts, outcomes := 0, map[state.Slot]bool{}
+	for c := range d.Crashes(rand.New(rand.NewPCG(7, 8)), 4) {
+		cuts++
+		f := fattest.From(c.Image)
+		s := openHint(t, f, state.B)
+		good, err := s.Good(t.Context())
+		want := map[state.Slot][]byte{state.A: three, state.B: two}[good]
+		if want == nil || !bytes.Equal(read(t, f, s.System(good)), want) || !bytes.Equal(read(t, f, s.Config(good)), config) {
+			t.Fatalf("after %d writes, reordered %v, slot %v is good: %v", c.Writes, c.Reorder, good, err)
+		}
+		outcomes[good] = true
+	}
+	t.Logf("%d cuts", cuts)
+	if cuts < 700 || len(outcomes) != 2 {
+		t.Errorf("%d cuts, %d outcomes: the test tests nothing", cuts, len(outcomes))
 	}
 }
 

@@ -262,7 +262,9 @@ func TestStateSectorsBadCounted(t *testing.T) {
 		want  uint32
 	}{
 		{"attempt", func(ctx context.Context, s *slot.Store) error { return s.Attempt(ctx) }, 1},
-		{"success", func(ctx context.Context, s *slot.Store) error { return s.Success(ctx, slot.Candidate{Success: time.Now()}) }, 0},
+		{"success", func(ctx context.Context, s *slot.Store) error {
+			return s.Success(ctx, slot.Candidate{Success: time.Now()})
+		}, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			systems(t, func(t *testing.T, f slot.FS) {

@@ -60,13 +60,22 @@ func TestLKG(t *testing.T) {
 		t.Error("slot A has changed")
 	}
 
-	// A firmware that has forgotten all entries boots what is at the default path, which was good before.
+	// A firmware that has forgotten all entries boots what is at the default path, which was good before. Without a
+	// server that one goes to what is good now.
+	r.stop()
+	r.system.Store(nil)
 	if err := os.Remove(filepath.Join(r.config.Dir, firmwareVars)); err != nil {
 		t.Fatal(err)
 	}
 	m = r.boot(false)
 	runs(m, "first")
 	must(t, reach(m, machine.Netboot), "from=disk")
+	reach(m, machine.Leaving)
+	reboots(t, m)
+	m = r.boot(false)
+	runs(m, "second")
+	must(t, reach(m, machine.Netboot), "from=disk")
+	must(t, reach(m, machine.Fetch), "overlay=kept")
 	says(m, "configured by two")
 }
 

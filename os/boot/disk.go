@@ -111,19 +111,30 @@ func (n *node) examine(ctx context.Context) machine.Boot {
 		n.log.Warn("last-known-good", "err", err)
 	}
 	current, err := n.vars.Current()
-	if n.slot = d.booted(current); n.slot != state.None {
-		b.From = machine.Disk
+	if b.From != machine.Disk { // else kexec has started it, and the firmware tells of the system before it
+		if n.slot = d.booted(current); n.slot != state.None {
+			b.From = machine.Disk
+		}
 	}
 	if r := d.Record(); !n.again && !(has && r.TPM && resets >= r.Resets) {
 		n.warn("this boot is not counted", d.Attempt(ctx))
 	}
 	b.Failures = d.Record().Failures(resets, has)
-	if b.From == machine.Network && (d.Record().Good != state.None || d.Err() != nil) {
+	if b.From == machine.Network && (d.Record().Good != state.None || d.Err() != nil) || n.elsewhere(ctx, d) {
 		b.Means = machine.Means{Next: err == nil && !n.vars.Pending(), Kexec: true}
 	}
 	n.least = n.oldest(d)
 	n.from = b.From
 	return b
+}
+
+// elsewhere tells whether the machine runs from a slot, and another one is good.
+func (n *node) elsewhere(ctx context.Context, d *disk) bool {
+	if n.slot == state.None || n.slot == d.Record().Good {
+		return false
+	}
+	good, _ := d.Good(ctx) // it may be damaged, and then this one may be
+	return good != state.None && good != n.slot
 }
 
 // find opens the disk, and waits for it if the machine was booted from it.

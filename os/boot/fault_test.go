@@ -5,14 +5,17 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf16"
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
 
 	"github.com/ember-os/ember/attest/vault"
-	"github.com/ember-os/ember/os/lkg/efiboot"
+	"github.com/ember-os/ember/os/cmdline"
 	"github.com/ember-os/ember/os/lkg/machine"
 	"github.com/ember-os/ember/os/lkg/slot"
 	"github.com/ember-os/ember/os/lkg/state"
@@ -119,7 +122,10 @@ func TestNotTheGoodSlot(t *testing.T) {
 	first, second := system(t, "first"), system(t, "second")
 	b.keeps(first, second)
 	slots := b.holds(state.B, second, 1).Slots
-	b.boot(machine.Disk, first)
+	b.stubSays("EFI/BOOT/BOOTX64.EFI")
+	if e := b.boot(machine.Disk, first); e.From != machine.Disk || b.slot != state.A || e.Means != (machine.Means{Next: true, Kexec: true}) {
+		t.Errorf("the boot is %+v, from slot %v", e, b.slot)
+	}
 	if err := b.opens(state.A); err != nil {
 		t.Fatal(err)
 	}
@@ -130,8 +136,51 @@ func TestNotTheGoodSlot(t *testing.T) {
 	if r := b.holds(state.B, second, 1); r.Slots != slots {
 		t.Error("a slot was written")
 	}
-	if e := b.boot(machine.Network, second); e.Failures != 1 {
-		t.Errorf("the success was not counted: %+v", e)
+
+	// kexec has started the good one, and the firmware knows nothing of that.
+	b.config.LKG.Mode = cmdline.LKGDisk
+	if e := b.boot(machine.Disk, second); e.From != machine.Disk || b.slot != state.None || e.Means != (machine.Means{}) || e.Failures != 1 {
+		t.Errorf("the boot by kexec is %+v, from slot %v", e, b.slot)
+	}
+	b.config.LKG.Mode = cmdline.LKGOn
+
+	b.stubSays("EFI/EMBERB/BOOT.EFI")
+	if e := b.boot(machine.Disk, second); e.From != machine.Disk || b.slot != state.B || e.Means != (machine.Means{}) {
+		t.Errorf("the boot of the good slot is %+v, from slot %v", e, b.slot)
+	}
+
+	// The good slot is damaged: what runs is as good as any.
+	f, err := b.disk.Open("EFI/EMBERB/BOOT.EFI")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(make([]byte, 512), 0); err != nil {
+		t.Fatal(err)
+	}
+	b.stubSays("EFI/BOOT/BOOTX64.EFI")
+	if e := b.boot(machine.Disk, first); b.slot != state.A || e.Means != (machine.Means{}) {
+		t.Errorf("the boot without another slot is %+v, from slot %v", e, b.slot)
+	}
+}
+
+// stubSays has the EFI variables that systemd-stub sets where it was started from that file.
+func (b *bench) stubSays(file string) {
+	b.t.Helper()
+	d, err := b.partition()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for name, value := range map[string]string{
+		"StubDevicePartUUID":  d.partition.GUID.String(),
+		"StubImageIdentifier": `\` + strings.ReplaceAll(file, "/", `\`),
+	} {
+		v := []byte{6, 0, 0, 0} // attributes
+		for _, u := range utf16.Encode([]rune(value + "\x00")) {
+			v = binary.LittleEndian.AppendUint16(v, u)
+		}
+		if err := os.WriteFile(filepath.Join(b.vars.Dir, name+"-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"), v, 0o600); err != nil {
+			b.t.Fatal(err)
+		}
 	}
 }
 
@@ -149,21 +198,25 @@ func TestStateLost(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	b.stubSays("EFI/EMBERB/BOOT.EFI")
 	d, err := b.open()
 	if err != nil {
 		t.Fatal(err)
 	}
-	from := efiboot.Boot{Stub: true, Partition: d.partition.GUID, File: d.System(state.B)}
-	if s := d.booted(from); s != state.B {
-		t.Errorf("it runs from slot %v", s)
+	if from, err := b.vars.Current(); err != nil || d.booted(from) != state.B {
+		t.Errorf("it runs from %+v: %v", from, err)
 	}
 
 	// The boot is counted, which writes a record, and what was good is good by that.
-	if e := b.boot(machine.Network, third); !e.Means.Kexec || e.Failures != 1 {
+	if e := b.boot(machine.Disk, second); e.From != machine.Disk || e.Failures != 1 {
 		t.Errorf("the boot is %+v", e)
 	}
 	if !strings.Contains(b.log.String(), "both records of the state of last-known-good are bad") {
 		t.Error("it is not reported")
+	}
+	b.stubSays("uki.efi")
+	if e := b.boot(machine.Network, third); !e.Means.Kexec {
+		t.Errorf("the boot is %+v", e)
 	}
 	b.served = third
 	b.steps.sealed = b.sealed

@@ -84,8 +84,11 @@ func TestLKGAttempts(t *testing.T) {
 		must(t, reach(m, machine.Netboot), "attempt="+attempt)
 		m.Close()
 	}
-	reach(vmtest.Start(t, c), machine.Kept)
 	m := vmtest.Start(t, c)
+	must(t, reach(m, machine.Netboot), "attempt=3")
+	reach(m, machine.Kept)
+	m.Close()
+	m = vmtest.Start(t, c)
 	must(t, reach(m, machine.Netboot), "attempt=")
 }
 

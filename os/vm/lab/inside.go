@@ -14,7 +14,7 @@ import (
 )
 
 // Init makes a program able to start a lab. It must follow toolroot.Init in
-// TestMain. In the test itself it returns at once, in the lab never.
+// main or TestMain. In the program itself it returns at once, in the lab never.
 func Init() {
 	if os.Args[0] != insideExe {
 		return

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ember-os/ember/attest/attesttest/station"
 	"github.com/ember-os/ember/os/lkg/esp"
 	"github.com/ember-os/ember/os/lkg/machine"
 	"github.com/ember-os/ember/os/lkg/program"
@@ -33,7 +34,7 @@ func TestLKG(t *testing.T) {
 		t.Error("slot A is not what was booted")
 	}
 
-	r.stop()
+	r.Stop()
 	r.system.Store(nil)
 	m := r.boot(false)
 	runs(m, "first")
@@ -103,7 +104,7 @@ func TestLKGBad(t *testing.T) {
 	}
 
 	// A system from the disk is refused, too, and takes nothing that was kept.
-	r.policy = "{name: other, tiers: [attested], pcrs: {7: " + strings.Repeat("a", 64) + "}, overlay: " + rack + "}"
+	r.Policy = "{name: other, tiers: [attested], pcrs: {7: " + strings.Repeat("a", 64) + "}, overlay: " + rack + "}"
 	r.configure()
 	m := r.boot(false)
 	must(t, reach(m, machine.Netboot), "from=disk", "attempt=4")
@@ -116,7 +117,7 @@ func TestLKGBad(t *testing.T) {
 	})
 	reboots(t, m)
 
-	r.policy = anyMachine
+	r.Policy = station.AnyMachine
 	r.configure()
 	r.seal(configured("three")...)
 	r.keeps("first", "three")
@@ -145,7 +146,7 @@ func TestLKGBootNext(t *testing.T) {
 	r.system.Store(served)
 	r.keeps("first", "one")
 
-	r.stop()
+	r.Stop()
 	m = r.boot(true)
 	must(t, reach(m, machine.Netboot), "from=network")
 	if line := reach(m, machine.Leaving); !strings.Contains(line.Get("why"), noAnswer) {
@@ -246,7 +247,7 @@ func BenchmarkLKG(b *testing.B) {
 	r.start()
 	r.publish("first")
 	r.keeps("first", "one")
-	r.stop()
+	r.Stop()
 	dead := startLab(b, silent("dead", "8"))
 	var firmware, ours time.Duration
 	for b.Loop() {

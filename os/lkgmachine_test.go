@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/ember-os/ember/attest/attesttest/station"
 	"github.com/ember-os/ember/os/lkg/fattest"
 	"github.com/ember-os/ember/os/lkg/machine"
 	"github.com/ember-os/ember/os/stage"
@@ -68,7 +69,7 @@ func newRackMachine(t testing.TB, free int64) *rackMachine {
 	t.Cleanup(func() { server.Close() })
 
 	r.config = firmware(t)
-	r.config.UEFI, r.config.TPM, r.config.CA, r.config.MemoryMiB = true, vm.CRB, r.vendor, 1024
+	r.config.UEFI, r.config.TPM, r.config.CA, r.config.MemoryMiB = true, vm.CRB, r.Vendor, 1024
 	r.config.Dir = t.TempDir()
 	r.config.Disks = []vm.Disk{{Path: r.image}}
 	return r
@@ -94,7 +95,7 @@ func (r *rackMachine) publish(variant string, words ...string) {
 	}
 	line := append([]string{
 		"console=ttyS0 no_timer_check retain_initrd", "variant=" + variant, shellAndSite,
-		"ember.attest_pin=" + r.pin.String(), "ember.overlay_key=" + r.key,
+		"ember.attest_pin=" + r.Pin.String(), "ember.overlay_key=" + r.Signer,
 		"ember.lkg=on ember.lkg_url=http://" + bootServer + "/" + ukiName, "ember.lkg_limits=" + lkgLimits,
 	}, words...)
 	image, err := uki.Build(read(filepath.Join(boot, "usr/lib/systemd/boot/efi/linuxx64.efi.stub")), uki.Content{
@@ -186,19 +187,13 @@ func reboots(t testing.TB, m *vmtest.Machine) {
 }
 
 // configured is an overlay whose service says on the console which one it is.
-func configured(name string) []sealedFile {
-	return []sealedFile{
-		{path: "etc/systemd/system/say.service", mode: 0o644,
-			text: "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=echo configured by " + name + "\nStandardOutput=journal+console\n"},
-		{path: "etc/systemd/system/multi-user.target.wants/say.service", target: "../say.service"},
-	}
+func configured(name string) []station.File {
+	return station.Unit("say.service", "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=echo configured by "+name+"\nStandardOutput=journal+console\n")
 }
 
 // ill is an overlay whose service fails.
-func ill(name string) []sealedFile {
-	return append(configured(name),
-		sealedFile{path: "etc/systemd/system/ill.service", mode: 0o644, text: "[Service]\nExecStart=false\n"},
-		sealedFile{path: "etc/systemd/system/multi-user.target.wants/ill.service", target: "../ill.service"})
+func ill(name string) []station.File {
+	return append(configured(name), station.Unit("ill.service", "[Service]\nExecStart=false\n")...)
 }
 
 // keeps boots from the network until everything is kept.

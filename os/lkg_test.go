@@ -30,12 +30,12 @@ func TestLKG(t *testing.T) {
 	r.start()
 	r.publish("first")
 	r.keeps("first", "one")
-	if !bytes.Equal(r.file(slotA), *r.system.Load()) {
+	if !bytes.Equal(r.file(slotA), r.boots.Program()) {
 		t.Error("slot A is not what was booted")
 	}
 
 	r.Stop()
-	r.system.Store(nil)
+	r.boots.Publish(nil)
 	m := r.boot(false)
 	runs(m, "first")
 	must(t, reach(m, machine.Netboot), "from=disk")
@@ -58,7 +58,7 @@ func TestLKG(t *testing.T) {
 	reboots(t, m)
 	good := sha256.Sum256(r.file(slotA))
 	r.keeps("second", "two")
-	if !bytes.Equal(r.file(slotB), *r.system.Load()) {
+	if !bytes.Equal(r.file(slotB), r.boots.Program()) {
 		t.Error("slot B is not what was booted")
 	}
 	if sha256.Sum256(r.file(slotA)) != good {
@@ -137,13 +137,13 @@ func TestLKGBootNext(t *testing.T) {
 	// The boot server goes away while the machine wants to keep what it has served.
 	m := r.boot(true)
 	reach(m, machine.Start)
-	served := r.system.Swap(nil)
+	served := r.boots.Publish(nil)
 	line := reach(m, machine.Kept)
 	if !strings.Contains(line.Get("why"), "503") || r.file(slotA) != nil {
 		t.Errorf("it says %v", line)
 	}
 	m.Close()
-	r.system.Store(served)
+	r.boots.Publish(served)
 	r.keeps("first", "one")
 
 	r.Stop()

@@ -10,12 +10,12 @@ import (
 	"github.com/ember-os/ember/os/lkg/fattest"
 	"github.com/ember-os/ember/os/lkg/slot"
 	"github.com/ember-os/ember/os/lkg/state"
+	"github.com/ember-os/ember/os/vm/disk"
 )
 
 const (
-	espStart = 1 << 20 // bytes, of the partition in the disk
-	nearSync = 4       // writes
-	fewer    = 1500    // of the writes in between, one in so many
+	nearSync = 4    // writes
+	fewer    = 1500 // of the writes in between, one in so many
 )
 
 // TestLKGPowerCut records what a machine writes to its disk while it keeps something new, and looks at what a power
@@ -31,17 +31,17 @@ func TestLKGPowerCut(t *testing.T) {
 	before := content(t, original)
 
 	// QEMU finds the files in the machine's directory.
-	const disk, log = "disk", "writes"
-	if err := os.Rename(r.image, filepath.Join(r.config.Dir, disk)); err != nil {
+	const image, log = "disk", "writes"
+	if err := os.Rename(r.image, filepath.Join(r.config.Dir, image)); err != nil {
 		t.Fatal(err)
 	}
-	r.image = filepath.Join(r.config.Dir, disk)
+	r.image = filepath.Join(r.config.Dir, image)
 	if err := os.WriteFile(filepath.Join(r.config.Dir, log), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r.config.Disks = nil
 	r.config.Args = []string{
-		"-blockdev", "driver=file,node-name=disk,filename=/vm/" + disk,
+		"-blockdev", "driver=file,node-name=disk,filename=/vm/" + image,
 		"-blockdev", "driver=file,node-name=log,filename=/vm/" + log,
 		"-blockdev", "driver=blklogwrites,node-name=logged,file=disk,log=log,log-sector-size=512",
 		"-device", "virtio-blk-pci,drive=logged",
@@ -59,7 +59,7 @@ func TestLKGPowerCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	d, err := fattest.ReadLog(f, original, espStart)
+	d, err := fattest.ReadLog(f, original, disk.Start)
 	if err != nil {
 		t.Fatal(err)
 	}

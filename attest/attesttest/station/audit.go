@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/ember-os/ember/attest/server"
 )
@@ -23,10 +24,12 @@ type Verdict struct {
 	Overlay        string
 	OverlayVersion uint64
 	Bytes          int64
+	Stage, Health  string // of a report
 }
 
-// Verdicts are the lines of the audit log with a message, such as "attestation" or "fetch", until now.
-func (s *Station) Verdicts(message string) (all []Verdict, err error) {
+// Verdicts are the lines of the audit log until now: those with one of the messages, such as "attestation" or "fetch", or
+// all of them.
+func (s *Station) Verdicts(messages ...string) (all []Verdict, err error) {
 	log, err := os.ReadFile(s.Path(Audit))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -36,7 +39,7 @@ func (s *Station) Verdicts(message string) (all []Verdict, err error) {
 		if err := json.Unmarshal(line, &v); err != nil {
 			return nil, fmt.Errorf("reading the audit log's line %q: %w", line, err)
 		}
-		if v.Message == message {
+		if len(messages) == 0 || slices.Contains(messages, v.Message) {
 			all = append(all, v)
 		}
 	}

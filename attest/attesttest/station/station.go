@@ -32,7 +32,7 @@ const (
 	Log           = "attestd.log" // of all runs
 	Audit         = "audit.log"
 	Vendors       = "vendors/test.pem" // whom the server trusts
-	socket        = "data/admin.sock"
+	Socket        = "data/admin.sock"
 )
 
 // Values of Binding.
@@ -67,10 +67,11 @@ type Station struct {
 	Binding string   // Connection at first
 	Sealing []string // more arguments of emberctl seal
 
-	config  Config
-	folder  *os.File
-	address string // of the server, from its first start on
-	page    string // likewise
+	config    Config
+	folder    *os.File // through which the socket is found: its path may be too long
+	operators *admin.Client
+	address   string // of the server, from its first start on
+	page      string // likewise
 	// What the server was told when it was started last, which can not be exchanged while it runs.
 	listen, listenPage string
 	attestd            *exec.Cmd
@@ -118,8 +119,11 @@ func (s *Station) prepare(ctx context.Context) (err error) {
 	if err := os.WriteFile(s.Path(Vendors), vendor, 0o644); err != nil {
 		return err
 	}
-	s.folder, err = os.Open(s.config.Dir)
-	return err
+	if s.folder, err = os.Open(s.config.Dir); err != nil {
+		return err
+	}
+	s.operators = admin.Unix(fmt.Sprintf("/proc/self/fd/%d/%s", s.folder.Fd(), Socket))
+	return nil
 }
 
 // Path is that of a file in the folder.
@@ -141,9 +145,7 @@ func (s *Station) Operate(ctx context.Context, command string, args ...string) e
 }
 
 // Operators is the server as operators see it, while it runs.
-func (s *Station) Operators() *admin.Client {
-	return admin.Unix(fmt.Sprintf("/proc/self/fd/%d/%s", s.folder.Fd(), socket))
-}
+func (s *Station) Operators() *admin.Client { return s.operators }
 
 // Address is where the server listens for machines, HOST:PORT.
 func (s *Station) Address() string { return s.address }

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -88,6 +89,8 @@ func (p *Process) start(ctx context.Context) error {
 	defer socket.Close()
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), p.program, p.args...)
 	cmd.ExtraFiles = []*os.File{socket}
+	// Ctrl-C is for who runs it, who may still need it, and it ends with that.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGKILL}
 	cmd.Stdin = bytes.NewReader(p.workflow)
 	cmd.Stderr = lockedWriter{p}
 	out, err := cmd.StdoutPipe()

@@ -26,7 +26,11 @@ func (r *rack) switchOn(ctx context.Context, why string) error {
 	if err != nil {
 		return err
 	}
-	r.machine = m
+	r.machine, r.off = m, make(chan struct{})
+	go func(off chan struct{}) {
+		m.Wait(context.WithoutCancel(ctx)) // how it has ended is asked later
+		close(off)
+	}(r.off)
 	r.screen.say("machine", "%s", why)
 	return nil
 }
@@ -59,6 +63,16 @@ func (r *rack) runs(ctx context.Context, build int) error {
 		return fmt.Errorf("the machine has booted another build than %d: %s", build, line)
 	}
 	return nil
+}
+
+// configured waits for a build to say which configuration it has got.
+func (r *rack) configured(ctx context.Context, build int) (name string, err error) {
+	if err := r.runs(ctx, build); err != nil {
+		return "", err
+	}
+	line, err := r.line(ctx, func(line string) bool { return strings.Contains(line, configuredBy) })
+	_, name, _ = strings.Cut(line, configuredBy)
+	return strings.TrimSpace(name), err
 }
 
 // reach waits for a phase of the boot, the next time that the machine is in it.

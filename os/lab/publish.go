@@ -92,7 +92,7 @@ func workflowCheck() string {
 
 // configuration is an overlay whose service says on the console which one it is.
 func (r *rack) configuration(name string) []station.File {
-	files := station.Unit("say.service", "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=echo "+configuredBy(name)+"\nStandardOutput=journal+console\n")
+	files := station.Unit("say.service", "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=echo "+configuredBy+name+"\nStandardOutput=journal+console\n")
 	files = append(files, station.Unit("tink-agent.service", agentUnit)...)
 	return append(files,
 		station.File{Path: "etc/ember/health.d/workflow", Mode: 0o755, Text: workflowCheck()},
@@ -107,4 +107,5 @@ func (r *rack) badConfiguration(name string) []station.File {
 	return append(r.configuration(name), station.Unit(badUnit, "[Service]\nExecStart=false\n")...)
 }
 
-func configuredBy(name string) string { return "configured by " + name }
+// configuredBy is what the machine says before the name of its configuration.
+const configuredBy = "configured by "

@@ -38,7 +38,8 @@ type rack struct {
 	target  string   // that of the disk for the workflow
 	console *console // of all boots
 	machine *vm.Machine
-	good    content // what is kept
+	off     chan struct{} // closed when the machine has ended; nil once that was looked at
+	good    content       // what is kept
 
 	typed chan string // lines from standard input
 }

@@ -46,17 +46,13 @@ func (r *rack) play(ctx context.Context, steps []step) error {
 		r.screen.heading(i+1, s.text)
 		if r.flags.step {
 			if err := r.prompt(ctx); err != nil {
-				return err
+				return r.stopped(ctx, table, s.name, err)
 			}
 		}
 		begin := time.Now()
 		seen, err := s.do(r, ctx)
 		if err != nil {
-			r.screen.print("\n" + tableOf(table))
-			if ctx.Err() != nil {
-				return fmt.Errorf("stopped in step %d, %s", i+1, s.name)
-			}
-			return fmt.Errorf("step %d, %s: %w", i+1, s.name, err)
+			return r.stopped(ctx, table, s.name, err)
 		}
 		r.screen.saw(seen)
 		table = append(table, took{s.name, seen, time.Since(begin)})
@@ -64,9 +60,18 @@ func (r *rack) play(ctx context.Context, steps []step) error {
 	r.screen.print("\n" + tableOf(table))
 	if r.flags.stay {
 		r.screen.print("\nThe machine and its servers go on until Ctrl-C. The status page is " + r.page() + "\n")
-		<-ctx.Done()
+		r.pause(ctx, false) // ends with ctx
 	}
 	return nil
+}
+
+// stopped ends the lab before its end, with the table of what has happened.
+func (r *rack) stopped(ctx context.Context, table []took, name string, err error) error {
+	r.screen.print("\n" + tableOf(table))
+	if ctx.Err() != nil {
+		return fmt.Errorf("stopped in step %d, %s", len(table)+1, name)
+	}
+	return fmt.Errorf("step %d, %s: %w", len(table)+1, name, err)
 }
 
 // introduce says what there is.

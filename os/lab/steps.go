@@ -41,11 +41,11 @@ func (r *rack) attest(ctx context.Context) (string, error) {
 }
 
 func (r *rack) configure(ctx context.Context) (string, error) {
-	if err := r.says(ctx, configuredBy("one")); err != nil {
+	if err := r.says(ctx, configuredBy+"one"); err != nil {
 		return "", err
 	}
 	n, err := r.view(ctx, "the machine to have its overlay", func(n *view.Row) bool { return n.OverlayText() == station.Rack+":1" })
-	return "the machine says \"" + configuredBy("one") + "\", attestd that it has " + n.OverlayText(), err
+	return "the machine says \"" + configuredBy + "one" + "\", attestd that it has " + n.OverlayText(), err
 }
 
 func (r *rack) workflow(ctx context.Context) (string, error) {
@@ -118,7 +118,7 @@ func (r *rack) bootFromDisk(ctx context.Context) (string, error) {
 	if _, err := r.reach(ctx, machine.Fetch, "from=disk", "overlay=kept"); err != nil {
 		return "", err
 	}
-	if err := r.says(ctx, configuredBy("one")); err != nil {
+	if err := r.says(ctx, configuredBy+"one"); err != nil {
 		return "", err
 	}
 	if _, err := r.reach(ctx, machine.Kept, "from=disk", "overlay=kept", "why="); err != nil {
@@ -147,11 +147,8 @@ func (r *rack) goRound(ctx context.Context) (string, error) {
 	if err := r.reboots(ctx); err != nil {
 		return "", err
 	}
-	if err := r.runs(ctx, 2); err != nil {
-		return "", err
-	}
-	if err := r.says(ctx, configuredBy("two")); err != nil {
-		return "", err
+	if name, err := r.configured(ctx, 2); err != nil || name != "two" {
+		return "", errors.Join(fmt.Errorf("the machine has the configuration %q", name), err)
 	}
 	n, err := r.view(ctx, "the machine to have its overlay", func(n *view.Row) bool { return n.OverlayText() == station.Rack+":2" })
 	if err != nil {
@@ -181,11 +178,21 @@ func (r *rack) settle(ctx context.Context) (string, error) {
 		return "", err
 	}
 	r.screen.say("servers", "version 3 of the configuration is published")
-	if err := r.runs(ctx, 2); err != nil {
-		return "", err
-	}
-	if err := r.says(ctx, configuredBy("three")); err != nil {
-		return "", err
+	for {
+		name, err := r.configured(ctx, 2)
+		if err != nil {
+			return "", err
+		}
+		if name == "three" {
+			break
+		}
+		// It had asked before.
+		if err := r.refuses(ctx); err != nil {
+			return "", err
+		}
+		if err := r.reboots(ctx); err != nil {
+			return "", err
+		}
 	}
 	if _, err := r.reach(ctx, machine.Kept, "from=network", "why="); err != nil {
 		return "", err

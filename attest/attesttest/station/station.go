@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -170,6 +171,8 @@ func (s *Station) start(ctx context.Context) error {
 	}
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), s.config.Attestd, "serve", "--config", Configuration)
 	cmd.Dir = s.config.Dir
+	// Ctrl-C is for who runs it, who may still need it, and it ends with that.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGKILL}
 	out, err := cmd.StderrPipe()
 	if err != nil {
 		return err

@@ -97,6 +97,11 @@ func (r *rack) close() {
 		r.watched()
 	}
 	r.stopServers()
+	if r.station != nil {
+		for _, log := range []string{station.Log, station.Audit} {
+			os.Rename(r.station.Path(log), filepath.Join(r.out, log)) // there is none if the server never ran
+		}
+	}
 	if r.network != nil {
 		r.network.Close()
 	}

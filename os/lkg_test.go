@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ember-os/ember/attest/attesttest/station"
 	"github.com/ember-os/ember/os/lkg/machine"
 	"github.com/ember-os/ember/os/stage"
 	"github.com/ember-os/ember/os/vm"
@@ -25,12 +26,12 @@ func TestLKG(t *testing.T) {
 	r.start()
 	r.publish("first")
 	r.keeps("first", "one")
-	if !bytes.Equal(r.file(slotA), *r.system.Load()) {
+	if !bytes.Equal(r.file(slotA), r.boots.Program()) {
 		t.Error("slot A is not what was booted")
 	}
 
-	r.stop()
-	r.system.Store(nil)
+	r.Stop()
+	r.boots.Publish(nil)
 	m := r.boot(false)
 	runs(m, "first")
 	must(t, reach(m, machine.Netboot), "from=disk")
@@ -53,7 +54,7 @@ func TestLKG(t *testing.T) {
 	reboots(t, m)
 	good := sha256.Sum256(r.file(slotA))
 	r.keeps("second", "two")
-	if !bytes.Equal(r.file(slotB), *r.system.Load()) {
+	if !bytes.Equal(r.file(slotB), r.boots.Program()) {
 		t.Error("slot B is not what was booted")
 	}
 	if sha256.Sum256(r.file(slotA)) != good {
@@ -62,8 +63,8 @@ func TestLKG(t *testing.T) {
 
 	// A firmware that has forgotten all entries boots what is at the default path, which was good before. Without a
 	// server that one goes to what is good now.
-	r.stop()
-	r.system.Store(nil)
+	r.Stop()
+	r.boots.Publish(nil)
 	if err := os.Remove(filepath.Join(r.config.Dir, firmwareVars)); err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +95,7 @@ func TestLKGBad(t *testing.T) {
 	for _, phase := range []machine.Phase{machine.Netboot, machine.Apply, machine.Start} {
 		rounds = append(rounds,
 			badBoot{files: unfit("two"), why: "the machine has a directory there"},
-			badBoot{files: configured("two"), initrd: r.path(configuration), why: "is for another initrd"},
+			badBoot{files: configured("two"), initrd: r.Path(station.Vendors), why: "is for another initrd"},
 			badBoot{files: ill("two"), cut: phase})
 	}
 	for i, b := range rounds {
@@ -105,7 +106,7 @@ func TestLKGBad(t *testing.T) {
 	}
 
 	// A system from the disk is refused, too, and takes nothing that was kept.
-	r.policy = "{name: other, tiers: [attested], pcrs: {7: " + strings.Repeat("a", 64) + "}, overlay: " + rack + "}"
+	r.Policy = "{name: other, tiers: [attested], pcrs: {7: " + strings.Repeat("a", 64) + "}, overlay: " + rack + "}"
 	r.configure()
 	m := r.boot(false)
 	must(t, reach(m, machine.Netboot), "from=disk", "attempt=11")
@@ -118,7 +119,7 @@ func TestLKGBad(t *testing.T) {
 	})
 	reboots(t, m)
 
-	r.policy = anyMachine
+	r.Policy = station.AnyMachine
 	r.configure()
 	r.seal(configured("three")...)
 	r.keeps("first", "three")
@@ -146,7 +147,7 @@ func TestLKGBootNext(t *testing.T) {
 	mend()
 	r.keeps("first", "one")
 
-	r.stop()
+	r.Stop()
 	m = r.boot(true)
 	must(t, reach(m, machine.Netboot), "from=network")
 	if line := reach(m, machine.Leaving); !strings.Contains(line.Get("why"), noAnswer) {
@@ -196,7 +197,7 @@ func BenchmarkLKG(b *testing.B) {
 	r.start()
 	r.publish("first")
 	r.keeps("first", "one")
-	r.stop()
+	r.Stop()
 	dead := startLab(b, silent("dead", "8"))
 	shares := map[string]time.Duration{}
 	for b.Loop() {

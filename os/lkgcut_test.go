@@ -11,14 +11,14 @@ import (
 	"github.com/ember-os/ember/os/lkg/fattest"
 	"github.com/ember-os/ember/os/lkg/slot"
 	"github.com/ember-os/ember/os/lkg/state"
+	"github.com/ember-os/ember/os/vm/disk"
 )
 
 const (
-	espStart = 1 << 20 // bytes, of the partition in the disk
-	nearSync = 8       // sectors
-	reorders = 10      // of the writes before a cut
-	fewest   = 2000    // cuts
-	workers  = 2       // that look at them, always as many: each has a seed
+	nearSync = 8    // sectors
+	reorders = 10   // of the writes before a cut
+	fewest   = 2000 // cuts
+	workers  = 2    // that look at them, always as many: each has a seed
 )
 
 // TestLKGPowerCut records what a machine writes to its disk while it keeps something new, and looks at what a power
@@ -35,17 +35,17 @@ func TestLKGPowerCut(t *testing.T) {
 	before := content(t, original)
 
 	// QEMU finds the files in the machine's directory.
-	const disk, log = "disk", "writes"
-	if err := os.Rename(r.image, filepath.Join(r.config.Dir, disk)); err != nil {
+	const image, log = "disk", "writes"
+	if err := os.Rename(r.image, filepath.Join(r.config.Dir, image)); err != nil {
 		t.Fatal(err)
 	}
-	r.image = filepath.Join(r.config.Dir, disk)
+	r.image = filepath.Join(r.config.Dir, image)
 	if err := os.WriteFile(filepath.Join(r.config.Dir, log), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r.config.Disks = nil
 	r.config.Args = []string{
-		"-blockdev", "driver=file,node-name=disk,filename=/vm/" + disk,
+		"-blockdev", "driver=file,node-name=disk,filename=/vm/" + image,
 		"-blockdev", "driver=file,node-name=log,filename=/vm/" + log,
 		"-blockdev", "driver=blklogwrites,node-name=logged,file=disk,log=log,log-sector-size=512",
 		"-device", "virtio-blk-pci,drive=logged",
@@ -63,7 +63,7 @@ func TestLKGPowerCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	d, err := fattest.ReadLog(f, original, espStart)
+	d, err := fattest.ReadLog(f, original, disk.Start)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"unicode/utf16"
 
+	"github.com/ember-os/ember/attest/attesttest/station"
 	"github.com/ember-os/ember/os/lkg/fattest"
 	"github.com/ember-os/ember/os/lkg/machine"
 	"github.com/ember-os/ember/os/lkg/slot"
@@ -48,7 +49,7 @@ func TestLKGFaults(t *testing.T) {
 	if err := disk.Make(t.Context(), r.root(), other, nil, 0); err != nil {
 		t.Fatal(err)
 	}
-	r.seal(append(configured("one"), sealedFile{path: "etc/ember/health.d/flaps", mode: 0o755, text: flaps})...)
+	r.seal(append(configured("one"), station.File{Path: "etc/ember/health.d/flaps", Mode: 0o755, Text: flaps})...)
 	r.start()
 	r.publish("first", faultLimits)
 	r.keeps("first", "one")
@@ -90,7 +91,7 @@ func TestLKGFaults(t *testing.T) {
 			t.Errorf("slot %v is the good one", good)
 		}
 		r.has(slotA, first)
-		r.has(slotB, *r.system.Load())
+		r.has(slotB, r.boots.Program())
 		if got := r.order(); len(got) < 3 || !strings.Contains(got[0], "HTTP") || got[1] != "Ember B" || got[2] != "Ember A" {
 			t.Errorf("the firmware boots %q", got)
 		}
@@ -103,7 +104,7 @@ func TestLKGFaults(t *testing.T) {
 	// The good slot is no program any more, and nobody answers: firmware goes on to the other one.
 	r.step(t, "OneSlotBad", func(t *testing.T) {
 		r.damage(slotB, 0, make([]byte, 512))
-		r.stop()
+		r.Stop()
 		m := r.boot(false)
 		runs(m, "first")
 		must(t, reach(m, machine.Netboot), "from=disk")
@@ -128,7 +129,7 @@ func TestLKGFaults(t *testing.T) {
 		if good := r.good(); good != state.B {
 			t.Errorf("slot %v is the good one", good)
 		}
-		r.has(slotB, *r.system.Load())
+		r.has(slotB, r.boots.Program())
 	})
 
 	// The firmware has no room for variables. What is kept is good, and kexec starts it.
@@ -147,12 +148,12 @@ func TestLKGFaults(t *testing.T) {
 		if good := r.good(); good != state.A {
 			t.Errorf("slot %v is the good one", good)
 		}
-		r.has(slotA, *r.system.Load())
+		r.has(slotA, r.boots.Program())
 		if got := r.order(); slices.Index(got, "Ember B") > slices.Index(got, "Ember A") {
 			t.Errorf("the firmware boots %q", got)
 		}
 
-		r.stop()
+		r.Stop()
 		m = r.boot(true)
 		must(t, reach(m, machine.Netboot), "from=network")
 		reach(m, machine.Leaving)
@@ -166,21 +167,21 @@ func TestLKGFaults(t *testing.T) {
 
 // badBoot is one that does not lead to a healthy node.
 type badBoot struct {
-	files  []sealedFile  // of the configuration
-	initrd string        // that it is for; "" for any
-	cut    machine.Phase // in which the power is cut; "" if the machine reboots by itself
-	why    string        // it does
+	files  []station.File // of the configuration
+	initrd string         // that it is for; "" for any
+	cut    machine.Phase  // in which the power is cut; "" if the machine reboots by itself
+	why    string         // it does
 }
 
 // fails boots from the network. It is the attempt of that number.
 func (r *rackMachine) fails(attempt int, b badBoot) {
 	r.t.Helper()
-	r.sealing = nil
+	r.Sealing = nil
 	if b.initrd != "" {
-		r.sealing = []string{"--initrd", b.initrd}
+		r.Sealing = []string{"--initrd", b.initrd}
 	}
 	r.seal(b.files...)
-	r.sealing = nil
+	r.Sealing = nil
 	m := r.boot(true)
 	line := reach(m, machine.Netboot)
 	if got := line.Get("attempt"); attempt > 1 && got != fmt.Sprint(attempt) {
@@ -201,8 +202,8 @@ func (r *rackMachine) fails(attempt int, b badBoot) {
 }
 
 // unfit is an overlay with a file where machines have a folder.
-func unfit(name string) []sealedFile {
-	return append(configured(name), sealedFile{path: "etc/ssl", mode: 0o644, text: "no folder\n"})
+func unfit(name string) []station.File {
+	return append(configured(name), station.File{Path: "etc/ssl", Mode: 0o644, Text: "no folder\n"})
 }
 
 // breaks is where the system can be had that the boot server has: half of it once, and then nothing, until it is
@@ -212,7 +213,7 @@ func (r *rackMachine) breaks() (url string, mend func()) {
 	const address = bootServer + ":81"
 	var asked, mended atomic.Bool
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		system := *r.system.Load()
+		system := r.boots.Program()
 		again := asked.Swap(true)
 		switch {
 		case mended.Load():
@@ -275,7 +276,7 @@ func (r *rackMachine) damage(name string, at int64, b []byte) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	writeAt(r.t, r.image, espStart, d.Image())
+	writeAt(r.t, r.image, disk.Start, d.Image())
 }
 
 // writeAt writes into a file that there is.

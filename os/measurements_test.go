@@ -177,7 +177,7 @@ func TestAttestMeasurements(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.write("before.json", string(text))
-	s.policy = "{name: ours, tiers: [attested], measurements: {files: [before.json, now.json], paths: [any-cmdline]}, overlay: " + rack + "}"
+	s.Policy = "{name: ours, tiers: [attested], measurements: {files: [before.json, now.json], paths: [any-cmdline]}, overlay: " + rack + "}"
 	s.start()
 	c := s.machine(vm.CRB)
 	c.UEFI = true

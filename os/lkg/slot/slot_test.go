@@ -144,6 +144,46 @@ func TestBothStateSectorsBad(t *testing.T) {
 	}
 }
 
+// TestStateSectorsBadCounted counts a boot, or a success, where both records are bad: what is good is not forgotten.
+func TestStateSectorsBadCounted(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		count func(context.Context, *slot.Store) error
+		want  uint32
+	}{
+		{"attempt", func(ctx context.Context, s *slot.Store) error { return s.Attempt(ctx) }, 1},
+		{"success", func(ctx context.Context, s *slot.Store) error {
+			return s.Success(ctx, slot.Candidate{Success: time.Now()})
+		}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			systems(t, func(t *testing.T, f slot.FS) {
+				commit(t, f, candidate(one, config))
+				commit(t, f, candidate(two, nil))
+				write(t, f, slot.StateFile, 20, []byte{0xff})
+				write(t, f, slot.StateFile, state.Stride+20, []byte{0xff})
+				if err := tt.count(t.Context(), openHint(t, f, state.B)); err != nil {
+					t.Fatal(err)
+				}
+				s := open(t, f)
+				if good, _ := s.Good(t.Context()); good != state.B || s.Err() != nil {
+					t.Fatalf("slot %v is good: %v", good, s.Err())
+				}
+				if got := s.Record().Failures(0, false); got != tt.want {
+					t.Errorf("%d failures, want %d", got, tt.want)
+				}
+				if err := s.Verify(t.Context(), state.A); err != nil || s.Record().Slots[0] != candidate(one, config).Content {
+					t.Errorf("the other slot: %v", err)
+				}
+				// What was written to the default path is known to be ours.
+				if res := commit(t, f, candidate(three, config)); res.Good != state.A || open(t, f).System(state.A) != defaultPath {
+					t.Errorf("%+v", res)
+				}
+			})
+		})
+	}
+}
+
 func TestDefaultPathOfOthers(t *testing.T) {
 	systems(t, func(t *testing.T, f slot.FS) {
 		mkdirs(t, f, "EFI", "EFI/BOOT")
@@ -261,7 +301,7 @@ func TestNeverHealthy(t *testing.T) {
 		commit(t, f, c)
 		before := read(t, f, defaultPath)
 		for i := uint32(1); i <= 10; i++ {
-			if err := open(t, f).Attempt(); err != nil {
+			if err := open(t, f).Attempt(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			if got := open(t, f).Record().Failures(0, false); got != i {

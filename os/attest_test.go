@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ember-os/ember/attest/attesttest/station"
 	"github.com/ember-os/ember/attest/client"
 	"github.com/ember-os/ember/attest/overlay/extract"
 	"github.com/ember-os/ember/attest/policy"
@@ -19,6 +20,7 @@ import (
 	"github.com/ember-os/ember/attest/verify"
 	"github.com/ember-os/ember/os/stage"
 	"github.com/ember-os/ember/os/vm"
+	"github.com/ember-os/ember/os/vm/relay"
 	"github.com/ember-os/ember/os/vm/vmtest"
 )
 
@@ -26,13 +28,13 @@ import (
 const greeted = "greeting 1000:1001 640 from the overlay"
 
 // greeting is an overlay with a service, a program, a file that is not root's and an authority.
-func greeting(authority []byte) []sealedFile {
-	return []sealedFile{
-		{path: "etc/greeting", mode: 0o640, uid: 1000, gid: 1001, text: "from the overlay\n"},
-		{path: "opt/greet", mode: 0o755, text: "#!/bin/sh\necho \"$(stat -c 'greeting %u:%g %a' /etc/greeting) $(cat /etc/greeting)\"\n"},
-		{path: "etc/ssl/ember.d/site.pem", mode: 0o644, text: string(authority)},
-		{path: "etc/systemd/system/greet.service", mode: 0o644, text: "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/opt/greet\nStandardOutput=journal+console\n"},
-		{path: "etc/systemd/system/multi-user.target.wants/greet.service", target: "../greet.service"},
+func greeting(authority []byte) []station.File {
+	return []station.File{
+		{Path: "etc/greeting", Mode: 0o640, UID: 1000, GID: 1001, Text: "from the overlay\n"},
+		{Path: "opt/greet", Mode: 0o755, Text: "#!/bin/sh\necho \"$(stat -c 'greeting %u:%g %a' /etc/greeting) $(cat /etc/greeting)\"\n"},
+		{Path: "etc/ssl/ember.d/site.pem", Mode: 0o644, Text: string(authority)},
+		{Path: "etc/systemd/system/greet.service", Mode: 0o644, Text: "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/opt/greet\nStandardOutput=journal+console\n"},
+		{Path: "etc/systemd/system/multi-user.target.wants/greet.service", Target: "../greet.service"},
 	}
 }
 
@@ -65,7 +67,7 @@ func TestAttest(t *testing.T) {
 			s.seal(greeting(s.lab.CA())...)
 			c := s.machine(test.tpm)
 			if c.UEFI = test.uefi; test.uefi {
-				s.policy = withInitrd(t, c.Initrd)
+				s.Policy = withInitrd(t, c.Initrd)
 			}
 			s.start()
 			m := vmtest.Start(t, c)
@@ -87,7 +89,7 @@ func TestAttest(t *testing.T) {
 			s.awaitReport(v.Node)
 			// TLS 1.3 is a turn of each, attesting another one. The overlay is fetched with another connection, and reports
 			// have one of their own.
-			if got := s.wires.talk(); len(got) != 3 || !slices.Equal(got[0], []string{byMachine, byServer, byMachine, byServer}) {
+			if got := s.wires.Talk(); len(got) != 3 || !slices.Equal(got[0], []string{relay.Client, relay.Server, relay.Client, relay.Server}) {
 				t.Errorf("on the wire were %q", got)
 			}
 			body := strings.Split(string(s.lab.CA()), "\n")[1]
@@ -144,7 +146,7 @@ func TestAttestPolicy(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.seal(greeting(s.lab.CA())...)
-	s.policy = "{name: other, tiers: [attested], pcrs: {7: " + strings.Repeat("a", 64) + "}, overlay: " + rack + "}"
+	s.Policy = "{name: other, tiers: [attested], pcrs: {7: " + strings.Repeat("a", 64) + "}, overlay: " + rack + "}"
 	s.start()
 	m := vmtest.Start(t, s.machine(vm.TIS))
 	line := says(m, refuses)
@@ -156,7 +158,7 @@ func TestAttestPolicy(t *testing.T) {
 	}
 	unattested(t, m, policy.CodePCR)
 
-	s.policy = anyMachine
+	s.Policy = station.AnyMachine
 	s.configure()
 	if line := await(m, stage.Attest); line.Get("overlay") != "1" || line.Get("node") != s.last().Node {
 		t.Errorf("the stage is %v", line)
@@ -169,7 +171,7 @@ func TestAttestLater(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.seal(greeting(s.lab.CA())...)
-	if err := os.Remove(s.path("vendors/test.pem")); err != nil {
+	if err := os.Remove(s.Path("vendors/test.pem")); err != nil {
 		t.Fatal(err)
 	}
 	m := vmtest.Start(t, s.anchored(vm.CRB))
@@ -216,7 +218,7 @@ func TestAttestWrongPin(t *testing.T) {
 	s := newSite(t)
 	s.seal(greeting(s.lab.CA())...)
 	s.start()
-	s.pin[0] ^= 1
+	s.Pin[0] ^= 1
 	m := vmtest.Start(t, s.machine(vm.TIS))
 	line := says(m, untrusted)
 	if !strings.Contains(line, "none of those that are pinned") {
@@ -269,7 +271,7 @@ func TestAttestClock(t *testing.T) {
 func TestAttestGiant(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	s.seal(append(greeting(s.lab.CA()), sealedFile{path: "opt/giant", mode: 0o644, zeros: 1 << 30})...)
+	s.seal(append(greeting(s.lab.CA()), station.File{Path: "opt/giant", Mode: 0o644, Zeros: 1 << 30})...)
 	s.start()
 	m := vmtest.Start(t, s.machine(vm.CRB))
 	need := (&extract.SpaceError{Need: 1<<30 + 1, Dir: "/var/lib/ember/overlay"}).Error()

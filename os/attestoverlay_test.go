@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ember-os/ember/agent/tinktest/registry"
+	"github.com/ember-os/ember/attest/attesttest/station"
 	"github.com/ember-os/ember/os/lkg/booted"
 	"github.com/ember-os/ember/os/lkg/booted/bootedtest"
 	"github.com/ember-os/ember/os/stage"
@@ -46,10 +47,10 @@ func TestAttestImage(t *testing.T) {
 			}
 			kernel := c.Kernel
 			if test.other {
-				kernel = s.path("bzImage")
+				kernel = s.Path("bzImage")
 				s.write("bzImage", string(bootedtest.Image(bootedtest.Program(bootedtest.BuildID("of some other kernel")))))
 			}
-			s.sealing = []string{"--kernel", kernel, "--initrd", c.Initrd}
+			s.Sealing = []string{"--kernel", kernel, "--initrd", c.Initrd}
 			s.seal(greeting(s.lab.CA())...)
 			s.start()
 			m := vmtest.Start(t, c)
@@ -70,18 +71,18 @@ func TestAttestImage(t *testing.T) {
 }
 
 // large is an overlay's file that does not get much smaller.
-func large() sealedFile {
+func large() station.File {
 	var text strings.Builder
 	for range 1 << 17 {
 		fmt.Fprintf(&text, "%016x", rand.Uint64())
 	}
-	return sealedFile{path: "opt/large", mode: 0o644, text: text.String()}
+	return station.File{Path: "opt/large", Mode: 0o644, Text: text.String()}
 }
 
 // elsewhere is a machine that trusts the lab's authority, and takes an overlay that attestd does not have.
 func (s *site) elsewhere() {
 	s.t.Helper()
-	if err := os.Remove(s.path("overlays/" + rack + "/overlay.age")); err != nil {
+	if err := os.Remove(s.Path("overlays/" + rack + "/overlay.age")); err != nil {
 		s.t.Fatal(err)
 	}
 	s.start()
@@ -102,7 +103,7 @@ func TestAttestWebServer(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	const address = "10.0.1.1:8081"
-	s.sealing = []string{"--url", "http://" + address + "/files/rack.age"}
+	s.Sealing = []string{"--url", "http://" + address + "/files/rack.age"}
 	s.seal(append(greeting(s.lab.CA()), large())...)
 	ciphertext := s.read("overlays/" + rack + "/overlay.age")
 	var asked, rest atomic.Int32
@@ -148,7 +149,7 @@ func TestAttestRegistry(t *testing.T) {
 	store := registry.NewStore()
 	operators := registry.Start(t, store, outside, registry.Options{})
 	machines := registry.Start(t, store, s.lab.Listen("tcp", "10.0.1.1:5443"), registry.Options{TLS: &pair, Bearer: true})
-	s.emberctl(nil, "push", "overlays/"+rack, operators.Address()+"/overlays/"+rack, "--insecure")
+	s.must(s.Run(t.Context(), nil, vmtest.File(t, "EMBERCTL"), "push", "overlays/"+rack, operators.Address()+"/overlays/"+rack, "--insecure"))
 	s.write("overlays/"+rack+"/url", "oci://"+machines.Address()+"/overlays/"+rack+"\n")
 	s.elsewhere()
 	if n := machines.Count(func(r registry.Request) bool { return strings.Contains(r.Path, "/blobs/") }); n != 2 {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/ember-os/ember/attest/attesttest/station"
 	"github.com/ember-os/ember/attest/protocol"
 	"github.com/ember-os/ember/attest/server"
 	"github.com/ember-os/ember/attest/verify"
@@ -50,7 +51,7 @@ func (r *recorder) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 		w.Write(e.answer)
 		return
 	}
-	passed, err := http.NewRequestWithContext(request.Context(), request.Method, "http://"+r.site.address+request.URL.Path, bytes.NewReader(body))
+	passed, err := http.NewRequestWithContext(request.Context(), request.Method, "http://"+r.site.Address()+request.URL.Path, bytes.NewReader(body))
 	if err != nil {
 		return
 	}
@@ -85,7 +86,7 @@ func TestAttestReplay(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.seal(greeting(s.lab.CA())...)
-	s.binding = bindChallenge
+	s.Binding = station.Challenge
 	s.serve()
 	cert, key := s.lab.Certificate()
 	pair, err := tls.LoadX509KeyPair(cert, key)
@@ -115,8 +116,8 @@ func TestAttestReplay(t *testing.T) {
 
 	recorded := said[1].request
 	s.refuses(http.DefaultClient, "http://", recorded, server.CodeNonceUsed)
-	s.stop()
-	s.binding = bindConnection
+	s.Stop()
+	s.Binding = station.Connection
 	s.serve()
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(s.lab.CA())
@@ -137,7 +138,7 @@ func TestAttestReplay(t *testing.T) {
 // refuses sends a request to the server itself, which must refuse it for a reason.
 func (s *site) refuses(c *http.Client, scheme string, request []byte, code string) {
 	s.t.Helper()
-	response, err := c.Post(scheme+s.address+protocol.Path, "application/json", bytes.NewReader(request))
+	response, err := c.Post(scheme+s.Address()+protocol.Path, "application/json", bytes.NewReader(request))
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ember-os/ember/os/stage"
 	"github.com/ember-os/ember/os/vm"
+	"github.com/ember-os/ember/os/vm/bootserver"
 	"github.com/ember-os/ember/os/vm/disk"
 	"github.com/ember-os/ember/os/vm/lab"
 	"github.com/ember-os/ember/os/vm/vmtest"
@@ -25,7 +26,7 @@ import (
 // The names under which the boot server has what machines boot.
 const (
 	bootServer = "10.0.1.1"
-	ukiName    = "uki.efi"
+	ukiName    = bootserver.Name
 	scriptName = "boot.ipxe"
 	ipxeName   = "snponly.efi"
 )
@@ -114,19 +115,14 @@ func ukiDisk(t testing.TB, uki string) vm.Disk {
 
 // ipxeDHCP gives iPXE its script, and others iPXE. UEFI HTTP boot, which firmware tries when iPXE has given up, is
 // told at once that there is nothing: it waits a minute for a better answer than one that is not for it.
-const ipxeDHCP = "dhcp-match=set:ipxe,175\n" +
+var ipxeDHCP = "dhcp-match=set:ipxe,175\n" +
 	"dhcp-boot=tag:ipxe,http://" + bootServer + "/" + scriptName + "\n" +
 	"dhcp-boot=tag:!ipxe,tag:!http," + ipxeName + "\n" +
-	forHTTP + "none"
+	bootserver.HTTPBoot(bootServer, "none")
 
 const pxeDHCP = "dhcp-boot=" + ukiName
 
-// forHTTP answers those who ask as UEFI HTTP boot does, as it wants to be answered, with a file of bootServer's.
-const forHTTP = "dhcp-vendorclass=set:http,HTTPClient\n" +
-	"dhcp-option-force=tag:http,60,HTTPClient\n" +
-	"dhcp-boot=tag:http,http://" + bootServer + "/"
-
-const httpDHCP = forHTTP + ukiName
+var httpDHCP = bootserver.HTTPBoot(bootServer, ukiName)
 
 func bootCard(l *lab.Lab, way vm.Netboot) []vm.NIC {
 	card := l.Port("boot")

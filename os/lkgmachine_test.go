@@ -2,25 +2,23 @@ package os_test
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 
+	"github.com/ember-os/ember/attest/attesttest/station"
 	"github.com/ember-os/ember/os/lkg/fattest"
 	"github.com/ember-os/ember/os/lkg/machine"
 	"github.com/ember-os/ember/os/stage"
 	"github.com/ember-os/ember/os/vm"
+	"github.com/ember-os/ember/os/vm/bootserver"
 	"github.com/ember-os/ember/os/vm/disk"
 	"github.com/ember-os/ember/os/vm/ovmf"
 	"github.com/ember-os/ember/os/vm/vmtest"
 	"github.com/ember-os/ember/tools/toolroot"
-	"github.com/ember-os/ember/tools/uki"
 )
 
 // Where the slots of a machine are, and the limits that its boots have: what must go wrong does so soon, and what
@@ -40,8 +38,8 @@ type rackMachine struct {
 	*site
 	t      testing.TB
 	config vm.Config
-	image  string                 // of its disk
-	system atomic.Pointer[[]byte] // that the boot server has; nil for none
+	image  string // of its disk
+	boots  bootserver.Server
 }
 
 func newRackMachine(t testing.TB, free int64) *rackMachine {
@@ -53,58 +51,35 @@ func newRackMachine(t testing.TB, free int64) *rackMachine {
 	if err := disk.Make(t.Context(), r.root(), r.image, nil, free); err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		system := r.system.Load()
-		if system == nil {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			return
-		}
-		w.Header().Set("Content-Length", fmt.Sprint(len(*system)))
-		if req.Method != http.MethodHead {
-			w.Write(*system)
-		}
-	})}
+	server := &http.Server{Handler: &r.boots}
 	go server.Serve(r.lab.Listen("tcp", bootServer+":80"))
 	t.Cleanup(func() { server.Close() })
 
 	r.config = firmware(t)
-	r.config.UEFI, r.config.TPM, r.config.CA, r.config.MemoryMiB = true, vm.CRB, r.vendor, 1024
+	r.config.UEFI, r.config.TPM, r.config.CA, r.config.MemoryMiB = true, vm.CRB, r.Vendor, 1024
 	r.config.Dir = t.TempDir()
 	r.config.Disks = []vm.Disk{{Path: r.image}}
 	return r
 }
 
-func (r *rackMachine) root() toolroot.Root {
-	return toolroot.Root{Marker: vmtest.File(r.t, "TEST_ROOT")}
+func (r *rackMachine) root() toolroot.Root { return testRoot(r.t) }
+
+func testRoot(t testing.TB) toolroot.Root {
+	return toolroot.Root{Marker: vmtest.File(t, "TEST_ROOT")}
 }
 
 // publish has the boot server serve a variant of the system. Its console says which one it is.
 func (r *rackMachine) publish(variant string, words ...string) {
 	r.t.Helper()
-	boot, err := toolroot.Root{Marker: vmtest.File(r.t, "BOOT_ROOT")}.Dir()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	read := func(path string) []byte {
-		b, err := os.ReadFile(path)
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		return b
-	}
 	line := append([]string{
 		"console=ttyS0 no_timer_check retain_initrd", "variant=" + variant, shellAndSite,
-		"ember.attest_pin=" + r.pin.String(), "ember.overlay_key=" + r.key,
+		"ember.attest_pin=" + r.Pin.String(), "ember.overlay_key=" + r.Signer,
 		"ember.lkg=on ember.lkg_url=http://" + bootServer + "/" + ukiName, "ember.lkg_limits=" + lkgLimits,
 	}, words...)
-	image, err := uki.Build(read(filepath.Join(boot, "usr/lib/systemd/boot/efi/linuxx64.efi.stub")), uki.Content{
-		Kernel: read(vmtest.File(r.t, "KERNEL")), Initrd: read(vmtest.File(r.t, "INITRD")),
-		Cmdline: strings.Join(line, " "), OSRelease: []byte("ID=ember\n"), Release: "0",
-	})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.system.Store(&image)
+	program, err := bootserver.Build(toolroot.Root{Marker: vmtest.File(r.t, "BOOT_ROOT")}, vmtest.File(r.t, "KERNEL"), vmtest.File(r.t, "INITRD"),
+		strings.Join(line, " "))
+	r.must(err)
+	r.boots.Publish(program)
 }
 
 // boot starts the machine; its firmware tries the network first, if it is told to.
@@ -122,20 +97,9 @@ func (r *rackMachine) boot(netboot bool) *vmtest.Machine {
 // file is one of the partition, nil if it is not there.
 func (r *rackMachine) file(name string) []byte {
 	r.t.Helper()
-	f, err := fattest.From(r.partition()).Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	size, err := f.Size()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	b := make([]byte, size)
-	if _, err := f.ReadAt(b, 0); err != nil && err != io.EOF {
-		r.t.Fatal(err)
+	b, err := fattest.ReadFile(r.partition(), name)
+	if !errors.Is(err, fs.ErrNotExist) {
+		r.must(err)
 	}
 	return b
 }
@@ -143,11 +107,9 @@ func (r *rackMachine) file(name string) []byte {
 // partition is the EFI system partition as it is on the disk.
 func (r *rackMachine) partition() []byte {
 	r.t.Helper()
-	b, err := os.ReadFile(r.image)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return b[espStart : len(b)-espStart]
+	b, err := disk.Partition(r.image)
+	r.must(err)
+	return b
 }
 
 // runs waits for the kernel to say which variant it is.
@@ -186,19 +148,13 @@ func reboots(t testing.TB, m *vmtest.Machine) {
 }
 
 // configured is an overlay whose service says on the console which one it is.
-func configured(name string) []sealedFile {
-	return []sealedFile{
-		{path: "etc/systemd/system/say.service", mode: 0o644,
-			text: "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=echo configured by " + name + "\nStandardOutput=journal+console\n"},
-		{path: "etc/systemd/system/multi-user.target.wants/say.service", target: "../say.service"},
-	}
+func configured(name string) []station.File {
+	return station.Unit("say.service", "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=echo configured by "+name+"\nStandardOutput=journal+console\n")
 }
 
 // ill is an overlay whose service fails.
-func ill(name string) []sealedFile {
-	return append(configured(name),
-		sealedFile{path: "etc/systemd/system/ill.service", mode: 0o644, text: "[Service]\nExecStart=false\n"},
-		sealedFile{path: "etc/systemd/system/multi-user.target.wants/ill.service", target: "../ill.service"})
+func ill(name string) []station.File {
+	return append(configured(name), station.Unit("ill.service", "[Service]\nExecStart=false\n")...)
 }
 
 // keeps boots from the network until everything is kept.

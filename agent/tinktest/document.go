@@ -25,13 +25,13 @@ type documentAction struct {
 	PID         string   `json:"pid"`
 }
 
-func (s *Site) document() document {
-	w := s.options.Workflow
+func (k *Tinkerbell) document() document {
+	w := k.options.Workflow
 	d := document{ID: "default/workflow", Agent: w.Agent, Timeout: int(w.Timeout.Seconds())}
 	for i, a := range w.Actions {
 		image := a.Image
 		if !strings.Contains(image, "/") {
-			image = s.Actions.Address() + "/" + actionImage(a.Image)
+			image = k.Actions.Address() + "/" + actionImage(a.Image)
 		}
 		d.Actions = append(d.Actions, documentAction{
 			ID: strconv.Itoa(i + 1), Name: cmp.Or(a.Name, a.Image), Image: image,

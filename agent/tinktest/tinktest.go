@@ -21,10 +21,8 @@
 package tinktest
 
 import (
-	"crypto/tls"
 	"net"
 	"net/netip"
-	"os"
 	"testing"
 	"time"
 
@@ -59,11 +57,24 @@ const (
 	WorkerEnv  = "TINK_WORKER" // //agent/tinktest/worker:tink-worker, which a site itself does not need
 )
 
-// Network is where a site serves. A *lab.Lab is one.
+// Network is where a site serves. A *lab.Network is one.
 type Network interface {
-	Listen(network, address string) net.Listener
+	Listen(network, address string) (net.Listener, error)
 	// Certificate names the files with a certificate for the network's addresses, and its key.
 	Certificate() (cert, key string)
+}
+
+// TestNetwork is the Network of a test. A *lab.Lab is one.
+type TestNetwork interface {
+	Listen(network, address string) net.Listener
+	Certificate() (cert, key string)
+}
+
+// failing makes a Network of one that has the test fail.
+type failing struct{ TestNetwork }
+
+func (n failing) Listen(network, address string) (net.Listener, error) {
+	return n.TestNetwork.Listen(network, address), nil
 }
 
 // Action is an action of a workflow.
@@ -99,73 +110,27 @@ type Options struct {
 	AnyPort bool
 }
 
-// Site is a running Tinkerbell.
+// Site is the Tinkerbell of a test.
 type Site struct {
-	Server  *Server
-	Agents  *registry.Registry // has AgentImage
-	Actions *registry.Registry // with TLS, for everyone
-	Store   *registry.Store    // of both
-	options Options
+	*Tinkerbell
+	Server *Server
 }
 
 // Start starts a site that ends with the test.
-func Start(t testing.TB, network Network, o Options) *Site {
+func Start(t testing.TB, network TestNetwork, o Options) *Site {
 	t.Helper()
-	s := &Site{Store: registry.NewStore(), options: o}
-	program := vmtest.File(t, ServerEnv)
-	if err := s.fill(read(t, AgentEnv), read(t, BusyboxEnv)); err != nil {
-		t.Fatal(err)
-	}
-	pair, err := tls.LoadX509KeyPair(network.Certificate())
-	if err != nil {
-		t.Fatalf("reading the network's certificate: %v", err)
-	}
-	agents := o.Agents
-	if o.AgentTLS {
-		agents.TLS = &pair
-	}
-	s.Agents = registry.Start(t, s.Store, network.Listen("tcp", s.at(agentsPort)), agents)
-	s.Actions = registry.Start(t, s.Store, network.Listen("tcp", s.at(actionsPort)), registry.Options{TLS: &pair})
-	s.Server, err = newServer(t, network, s.at(serverPort), program, o.TLS, s.document())
-	if err != nil {
-		t.Fatalf("starting Tinkerbell's server: %v", err)
-	}
-	s.Server.Start()
-	return s
-}
-
-func read(t testing.TB, env string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(vmtest.File(t, env))
+	programs := Programs{vmtest.File(t, ServerEnv), vmtest.File(t, AgentEnv), vmtest.File(t, BusyboxEnv)}
+	k, err := Open(t.Context(), failing{network}, programs, t.TempDir(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b
-}
-
-func (s *Site) at(port string) string {
-	if s.options.AnyPort {
-		port = "0"
-	}
-	return net.JoinHostPort(s.options.Host.String(), port)
-}
-
-// fill puts the agent and the actions into the store.
-func (s *Site) fill(agent, busybox []byte) error {
-	all := map[string]images.Image{AgentImage: images.Agent(agent, images.AgentPath)}
-	for _, name := range images.ActionNames() {
-		all[actionImage(name)] = images.Action(busybox, name)
-	}
-	for name, description := range all {
-		image, err := description.Build()
-		if err != nil {
-			return err
+	t.Cleanup(func() {
+		k.Close()
+		if t.Failed() {
+			t.Log(k.Process.tail())
 		}
-		if err := s.Store.Push(name, image); err != nil {
-			return err
-		}
-	}
-	return nil
+	})
+	return &Site{k, &Server{k.Process, t}}
 }
 
 // Push puts another image into the store, under a name without a host.
@@ -191,31 +156,8 @@ func (s *Site) Push(t testing.TB, name string, description images.Image) v1.Hash
 func (s *Site) Give(w Workflow) {
 	s.Server.t.Helper()
 	s.options.Workflow = w
-	if err := s.Server.give(s.document()); err != nil {
+	if err := s.Process.give(s.document()); err != nil {
 		s.Server.t.Fatalf("giving Tinkerbell's server another workflow: %v", err)
 	}
 	s.Server.Start()
-}
-
-func actionImage(name string) string { return "actions/" + name + ":v1" }
-
-// Netboot is what the network-boot server tells the machine of the workflow,
-// with the agent's image among what its operator adds.
-func (s *Site) Netboot(mac string) Netboot {
-	return Netboot{
-		MAC: mac, WorkerID: s.options.Workflow.Agent, Authority: s.Server.Address(), TLS: s.options.TLS,
-		Initrd: "initramfs-x86_64",
-		Extra:  append([]string{"tink_worker_image=" + s.Agents.Address() + "/" + AgentImage}, s.registryWords()...),
-	}
-}
-
-func (s *Site) registryWords() []string {
-	var words []string
-	if !s.options.AgentTLS {
-		words = append(words, "insecure_registries="+s.Agents.Address())
-	}
-	if a := s.options.Agents; a.User != "" {
-		words = append(words, "registry_username="+a.User, "registry_password="+a.Password)
-	}
-	return words
 }

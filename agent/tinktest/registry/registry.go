@@ -78,9 +78,8 @@ type Request struct {
 	UserAgent    string
 }
 
-// Registry is a registry that serves until its test ends.
+// Registry is a registry that serves until GoAway.
 type Registry struct {
-	t       testing.TB
 	store   *Store
 	options Options
 	auth    authenticator
@@ -92,11 +91,17 @@ type Registry struct {
 	requests []Request
 }
 
-// Start serves a store at a listener, which it takes over.
-func Start(t testing.TB, store *Store, listener net.Listener, o Options) *Registry {
-	r := &Registry{t: t, store: store, options: o, address: listener.Addr().String()}
+// New serves a store at a listener, which it takes over.
+func New(store *Store, listener net.Listener, o Options) *Registry {
+	r := &Registry{store: store, options: o, address: listener.Addr().String()}
 	r.auth = newAuthenticator(o)
 	r.ComeBack(listener)
+	return r
+}
+
+// Start is New for a test, with which the registry ends.
+func Start(t testing.TB, store *Store, listener net.Listener, o Options) *Registry {
+	r := New(store, listener, o)
 	t.Cleanup(r.GoAway)
 	return r
 }

@@ -72,3 +72,21 @@ func (f *file) WriteAt(p []byte, at int64) (int, error) {
 	}
 	return len(p), nil
 }
+
+// ReadFile is a file of the filesystem in an image. The error is fs.ErrNotExist if it is not there.
+func ReadFile(image []byte, name string) ([]byte, error) {
+	f, err := From(image).Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, size)
+	if _, err := f.ReadAt(b, 0); err != nil && err != io.EOF {
+		return nil, err
+	}
+	return b, nil
+}

@@ -16,8 +16,10 @@ import (
 	"github.com/ember-os/ember/tools/toolroot"
 )
 
+// Start is where the partition begins, in bytes. As much is free behind it, for the second GPT.
+const Start = 1 << 20
+
 const (
-	start  = 1 << 20  // of the partition in the disk; as much is free behind it, for the second GPT
 	least  = 34 << 20 // FAT32 has no smaller ones
 	spare  = 4 << 20  // for what FAT needs besides the files
 	blocks = 512      // bytes of a sector
@@ -68,9 +70,9 @@ func makeImage(ctx context.Context, root toolroot.Root, image string, files map[
 			}
 		}
 	}
-	size = max(least, size+start-1) / start * start
-	args := []string{"-euc", script, "bash", path.Join("/image", filepath.Base(image)), strconv.FormatInt(size+2*start, 10),
-		strconv.FormatInt(size/blocks, 10), strconv.Itoa(start / blocks), strconv.FormatInt(size>>10, 10)}
+	size = max(least, size+Start-1) / Start * Start
+	args := []string{"-euc", script, "bash", path.Join("/image", filepath.Base(image)), strconv.FormatInt(size+2*Start, 10),
+		strconv.FormatInt(size/blocks, 10), strconv.Itoa(Start / blocks), strconv.FormatInt(size>>10, 10)}
 	args = slices.Concat(args, directories, []string{"--"}, pairs)
 	cmd, err := root.Command(ctx, options, "bash", args...)
 	if err != nil {
@@ -82,6 +84,18 @@ func makeImage(ctx context.Context, root toolroot.Root, image string, files map[
 		return fmt.Errorf("%w\n%s", err, &out)
 	}
 	return nil
+}
+
+// Partition is what is in the partition of an image that Make has made.
+func Partition(image string) ([]byte, error) {
+	b, err := os.ReadFile(image)
+	if err != nil {
+		return nil, fmt.Errorf("reading a disk image: %w", err)
+	}
+	if len(b) < 2*Start {
+		return nil, fmt.Errorf("reading a disk image: it has %d bytes, and no partition", len(b))
+	}
+	return b[Start : len(b)-Start], nil
 }
 
 // parents lists the directories above a path, outermost first.

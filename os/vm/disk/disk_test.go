@@ -2,11 +2,14 @@ package disk_test
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/ember-os/ember/os/lkg/fattest"
 	"github.com/ember-os/ember/os/vm/disk"
 	"github.com/ember-os/ember/os/vm/vmtest"
 	"github.com/ember-os/ember/tools/toolroot"
@@ -27,7 +30,7 @@ func TestMake(t *testing.T) {
 		}
 	}
 	image := filepath.Join(dir, "disk")
-	files := map[string]string{"EFI/BOOT/BOOTX64.EFI": filepath.Join(dir, "one"), "EFI/ember/a.efi": filepath.Join(dir, "two")}
+	files := map[string]string{"EFI/BOOT/BOOTX64.EFI": filepath.Join(dir, "one"), "EFI/EMBER/A.EFI": filepath.Join(dir, "two")}
 	if err := disk.Make(t.Context(), root, image, files, 40<<20); err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +39,7 @@ func TestMake(t *testing.T) {
 		t.Errorf("the image is %v: %v", info, err)
 	}
 	cmd, err := root.Command(t.Context(), toolroot.Options{Binds: []toolroot.Bind{{Src: dir, Dst: "/dir", Write: true}}, Dir: "/dir", NoNet: true},
-		"bash", "-euc", "sfdisk -l disk; sfdisk -V disk; mdir -b -/ -i disk@@1M ::; mcopy -i disk@@1M ::EFI/ember/a.efi back")
+		"bash", "-euc", "sfdisk -l disk; sfdisk -V disk; mdir -b -/ -i disk@@1M ::; mcopy -i disk@@1M ::EFI/EMBER/A.EFI back")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,17 +47,27 @@ func TestMake(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, want := range []string{"EFI System", "No errors detected", "::/EFI/BOOT/BOOTX64.EFI", "::/EFI/ember/a.efi"} {
+	for _, want := range []string{"EFI System", "No errors detected", "::/EFI/BOOT/BOOTX64.EFI", "::/EFI/EMBER/A.EFI"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("%q is not in\n%s", want, out)
 		}
 	}
-	two, err := os.ReadFile(files["EFI/ember/a.efi"])
+	two, err := os.ReadFile(files["EFI/EMBER/A.EFI"])
 	if err != nil {
 		t.Fatal(err)
 	}
 	if back, err := os.ReadFile(filepath.Join(dir, "back")); err != nil || !bytes.Equal(back, two) {
 		t.Errorf("the file has %d bytes, not %d: %v", len(back), len(two), err)
+	}
+	partition, err := disk.Partition(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if back, err := fattest.ReadFile(partition, "EFI/EMBER/A.EFI"); err != nil || !bytes.Equal(back, two) {
+		t.Errorf("read without tools, the file has %d bytes, not %d: %v", len(back), len(two), err)
+	}
+	if _, err := fattest.ReadFile(partition, "EFI/NONE"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file that is not there: %v", err)
 	}
 	if err := disk.Make(t.Context(), root, image, files, 0); err == nil {
 		t.Error("an image was made over another")

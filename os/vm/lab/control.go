@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// request is what a test asks of its lab: one message on a SOCK_SEQPACKET
+// request is what a program asks of its lab: one message on a SOCK_SEQPACKET
 // socket, which an answer follows. Of its groups of fields one is set.
 type request struct {
 	Config *Config `json:",omitempty"` // the first one

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Init makes a test able to start a lab. It must follow toolroot.Init in
-// TestMain. In the test itself it returns at once, in the lab never.
+// Init makes a program able to start a lab. It must follow toolroot.Init in
+// main or TestMain. In the program itself it returns at once, in the lab never.
 func Init() {
 	if os.Args[0] != insideExe {
 		return
@@ -39,7 +39,7 @@ type wire struct {
 	aggregate *aggregate // nil without LACP
 }
 
-// serve answers the test's requests until it closes the control socket.
+// serve answers the requests until it closes the control socket.
 func serve() error {
 	control, err := unixConn(os.Stdin)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// messagesFile is what rsyslogd writes, in Lab.dir.
+// messagesFile is what rsyslogd writes, in Network.dir.
 const messagesFile = "messages.json"
 
 // Message is a message as rsyslogd understood it.

@@ -22,9 +22,9 @@ import (
 // everywhere.
 const KVMEnv = "EMBER_VM_KVM"
 
-// patience bounds each wait. It is for what hangs: an idle machine under
+// Patience bounds each wait. It is for what hangs: an idle machine under
 // emulation needs a tenth of it.
-const patience = 3 * time.Minute
+const Patience = 3 * time.Minute
 
 // File returns the file that the environment variable name names, as
 // $(rlocationpath) in the BUILD file or, under plain "go test", as an absolute
@@ -107,7 +107,7 @@ func Start(t testing.TB, c vm.Config) *Machine {
 // Line returns the next console line that matches.
 func (m *Machine) Line(match func(line string) bool) string {
 	m.t.Helper()
-	ctx, cancel := context.WithTimeout(m.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(m.t.Context(), Patience)
 	defer cancel()
 	line, err := m.WaitLine(ctx, match)
 	if err != nil {
@@ -119,7 +119,7 @@ func (m *Machine) Line(match func(line string) bool) string {
 // End waits for the machine to end by itself.
 func (m *Machine) End() vm.End {
 	m.t.Helper()
-	ctx, cancel := context.WithTimeout(m.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(m.t.Context(), Patience)
 	defer cancel()
 	end, err := m.Wait(ctx)
 	if err != nil {

@@ -8,14 +8,12 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 
-	"github.com/bazelbuild/rules_go/go/runfiles"
-
 	"github.com/ember-os/ember/os/vm"
 	"github.com/ember-os/ember/os/vm/swtpm"
+	"github.com/ember-os/ember/tools/runfile"
 	"github.com/ember-os/ember/tools/toolroot"
 )
 
@@ -97,31 +95,17 @@ func (f *flags) check(args []string) error {
 	case len(args) > 0:
 		return fmt.Errorf("%q: want flags only; kernel parameters go into --append", args[0])
 	}
-	f.config.Root.Marker = locate(f.root)
-	f.config.Kernel = locate(f.kernel)
+	f.config.Root.Marker = runfile.Locate(f.root)
+	f.config.Kernel = runfile.Locate(f.kernel)
 	if f.initrd != "" {
-		f.config.Initrd = locate(f.initrd)
+		f.config.Initrd = runfile.Locate(f.initrd)
 	}
 	for _, dir := range []*string{&f.tpmCA, &f.makeTPMCA} {
 		if *dir != "" {
-			*dir = locate(*dir)
+			*dir = runfile.Locate(*dir)
 		}
 	}
 	return nil
-}
-
-// locate finds a file given by Bazel, as a path in the runfiles, or by a person,
-// as one that may be relative to where they called Bazel.
-func locate(path string) string {
-	if filepath.IsAbs(path) {
-		return path
-	}
-	if p, err := runfiles.Rlocation(path); err == nil {
-		if _, err := os.Stat(p); err == nil {
-			return p
-		}
-	}
-	return filepath.Join(os.Getenv("BUILD_WORKING_DIRECTORY"), path)
 }
 
 func run(ctx context.Context, f flags) (int, error) {

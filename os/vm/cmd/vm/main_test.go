@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/tls"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -40,26 +39,6 @@ func TestCheck(t *testing.T) {
 	f = good()
 	if err := f.check([]string{"quiet"}); err == nil || !strings.Contains(err.Error(), "--append") {
 		t.Errorf("an argument gave %v", err)
-	}
-}
-
-func TestLocate(t *testing.T) {
-	runfiles, cwd := t.TempDir(), t.TempDir()
-	t.Setenv("RUNFILES_MANIFEST_FILE", "")
-	t.Setenv("RUNFILES_DIR", runfiles)
-	t.Setenv("BUILD_WORKING_DIRECTORY", cwd)
-	inRunfiles := filepath.Join(runfiles, "_main", "kernel")
-	if err := os.MkdirAll(inRunfiles, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for path, want := range map[string]string{
-		"/abs":         "/abs",
-		"_main/kernel": inRunfiles,
-		"my/bzImage":   filepath.Join(cwd, "my/bzImage"),
-	} {
-		if got := locate(path); got != want {
-			t.Errorf("%s: got %s, want %s", path, got, want)
-		}
 	}
 }
 

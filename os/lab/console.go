@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/ember-os/ember/os/lab/cast"
+	"github.com/ember-os/ember/os/stage"
+)
+
+// console gets what the machine prints, in all its boots. It keeps it in a file, and shows the stages that matter here
+// as they come; what the steps wait for is the virtual machine's affair.
+type console struct {
+	screen *screen
+	file   *os.File
+	all    bool // is shown
+
+	mu   sync.Mutex
+	line []byte
+}
+
+func newConsole(path string, s *screen, all bool) (*console, error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, fmt.Errorf("keeping the console: %w", err)
+	}
+	return &console{screen: s, file: f, all: all}, nil
+}
+
+func (c *console) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, b := range p {
+		if b != '\n' && b != '\r' {
+			c.line = append(c.line, b)
+			continue
+		}
+		if len(bytes.TrimSpace(c.line)) > 0 {
+			c.show(string(c.line))
+		}
+		c.line = c.line[:0]
+	}
+	return c.file.Write(p)
+}
+
+func (c *console) Close() error { return c.file.Close() }
+
+// mark separates the boots in the file.
+func (c *console) mark(text string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	io.WriteString(c.file, "\r\n=== "+text+"\r\n")
+}
+
+// shown are the stages of which people are told, with what they are told of each.
+var shown = map[string][]string{
+	stage.Start:    {"version", "kernel"},
+	stage.Network:  {"link", "address"},
+	stage.Boot:     {"phase", "from", "overlay", "attempt", "why"},
+	stage.Stopping: {"action", "reason"},
+}
+
+func (c *console) show(line string) {
+	if c.all {
+		c.screen.print(cast.Faint + "    | " + visible(line) + cast.Plain + "\n")
+	}
+	l, ok := stage.Parse(line)
+	keys := shown[l.Name]
+	if !ok || keys == nil {
+		return
+	}
+	fields := slices.DeleteFunc(slices.Clone(l.Fields), func(f stage.Field) bool { return !slices.Contains(keys, f.Key) })
+	c.screen.say("machine", "%s: %s", l.Name, stage.FormatFields(fields...))
+}
+
+// visible is a line without what would have a terminal do things.
+func visible(line string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\t' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, line)
+}

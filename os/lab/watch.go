@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ember-os/ember/attest/view"
+	"github.com/ember-os/ember/os/lkg/machine"
+	"github.com/ember-os/ember/os/stage"
+	"github.com/ember-os/ember/os/vm/bootserver"
+)
+
+// often is how often is looked at what can not be waited for.
+const often = 200 * time.Millisecond
+
+// watch shows what the servers do, until what it returns is called.
+func (r *rack) watch(ctx context.Context) (stop func()) {
+	r.boots.Served = func(s bootserver.Served) {
+		switch {
+		case s.Status != http.StatusOK:
+			r.screen.say("boot", "%s: %d", s.Method, s.Status)
+		case s.Method == http.MethodGet:
+			r.screen.say("boot", "%s was fetched, %s", bootserver.Name, megabytes(int64(s.Bytes)))
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		tick := time.NewTicker(often)
+		defer tick.Stop()
+		for verdicts, events := 0, 0; ; {
+			verdicts += r.showVerdicts(verdicts)
+			events += r.showEvents(events)
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return func() {
+		cancel()
+		watching.Wait()
+	}
+}
+
+// showVerdicts shows those of attestd's decisions that are new, and says how many these are.
+func (r *rack) showVerdicts(known int) int {
+	all, err := r.station.Verdicts()
+	if err != nil || len(all) < known {
+		return 0 // a line is being written
+	}
+	for _, v := range all[known:] {
+		switch v.Message {
+		case "attestation":
+			text := fmt.Sprintf("%s: machine %.8s", v.Decision, v.Node)
+			for _, more := range []string{v.Tier, v.Policy, v.Reason} {
+				if more != "" {
+					text += ", " + more
+				}
+			}
+			r.screen.say("attestd", "%s", text)
+		case "fetch":
+			r.screen.say("attestd", "overlay %s:%d was fetched by machine %.8s", v.Overlay, v.OverlayVersion, v.Node)
+		case "report":
+			r.screen.say("attestd", "report of machine %.8s: %s", v.Node, strings.TrimRight(v.Stage+", "+v.Health, ", "))
+		}
+	}
+	return len(all) - known
+}
+
+// showEvents does so for Tinkerbell's server.
+func (r *rack) showEvents(known int) int {
+	all := r.tink.Process.Events()
+	for _, e := range all[known:] {
+		switch e.Event {
+		case "connected":
+			r.screen.say("tinkerbell", "agent %s has connected", e.Agent)
+		case "status":
+			r.screen.say("tinkerbell", "action %s: %s", e.Name, e.State)
+		case "workflow":
+			r.screen.say("tinkerbell", "workflow: %s", e.State)
+		}
+	}
+	return len(all) - known
+}
+
+// view waits until attestd, as operators see it, has one machine, of which something is so.
+func (r *rack) view(ctx context.Context, what string, is func(*view.Row) bool) (view.Row, error) {
+	ctx, cancel := r.patient(ctx)
+	defer cancel()
+	tick := time.NewTicker(often)
+	defer tick.Stop()
+	for {
+		page, err := r.station.Operators().Nodes(ctx, view.Filter{}, "", 2)
+		if err == nil && len(page.Nodes) == 1 && is(&page.Nodes[0]) {
+			return page.Nodes[0], nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return view.Row{}, fmt.Errorf("waiting for %s: %w; attestd has %+v, %v", what, context.Cause(ctx), page.Nodes, err)
+		}
+	}
+}
+
+// refuses waits for the machine to give a boot up because of the bad service.
+func (r *rack) refuses(ctx context.Context) error {
+	text, err := r.line(ctx, func(line string) bool {
+		l, ok := stage.Parse(line)
+		return ok && l.Name == stage.Boot && (l.Get("phase") == string(machine.Waiting) || l.Get("phase") == string(machine.Healthy))
+	})
+	if err != nil {
+		return err
+	}
+	if l, _ := stage.Parse(text); l.Get("phase") != string(machine.Waiting) || !strings.Contains(l.Get("why"), badUnit) {
+		return fmt.Errorf("the machine should have given up because of %s: %s", badUnit, text)
+	}
+	return nil
+}

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/ember-os/ember/os/lkg/fattest"
@@ -14,12 +15,15 @@ import (
 )
 
 const (
-	nearSync = 4    // writes
-	fewer    = 1500 // of the writes in between, one in so many
+	nearSync = 8    // sectors
+	reorders = 10   // of the writes before a cut
+	fewest   = 2000 // cuts
+	workers  = 2    // that look at them, always as many: each has a seed
 )
 
 // TestLKGPowerCut records what a machine writes to its disk while it keeps something new, and looks at what a power
-// cut would have left: after each write around a flush, and some of those that fill a file.
+// cut would have left: after each write, in the middle of those around a flush, and with any of the writes that no
+// flush has waited for.
 func TestLKGPowerCut(t *testing.T) {
 	t.Parallel()
 	r := newRackMachine(t, espFree)
@@ -66,22 +70,40 @@ func TestLKGPowerCut(t *testing.T) {
 	if !bytes.Equal(d.Image(), r.partition()) {
 		t.Fatal("what was recorded does not lead to what is on the disk")
 	}
-	cuts, bad, outcomes := 0, 0, map[state.Content]bool{}
-	at := func(writes, left int) bool { return left < nearSync || writes%fewer == 0 }
-	for c := range d.CrashesAt(rand.New(rand.NewPCG(1, 2)), 1, at) {
-		cuts++
-		f := fattest.From(c.Image)
-		if err := fattest.Check(t.Context(), f, slotA, before, after); err != nil {
-			if bad++; bad < 5 {
-				t.Errorf("after %d writes, reordered %v: %v", c.Writes, c.Reorder, err)
-			}
-			continue
+	var mu sync.Mutex
+	cuts, bad, outcomes := map[bool]int{}, 0, map[state.Content]bool{}
+	look := func(c fattest.Crash) {
+		good, err := fattest.Check(t.Context(), fattest.From(c.Image), slotA, before, after)
+		mu.Lock()
+		defer mu.Unlock()
+		cuts[c.Reorder]++
+		if err == nil {
+			outcomes[good] = true
+		} else if bad++; bad < 5 {
+			t.Errorf("after %d sectors, reordered %v: %v", c.Writes, c.Reorder, err)
 		}
-		outcomes[content(t, c.Image)] = true
 	}
-	t.Logf("%d cuts, %d of them unbootable", cuts, bad)
-	if cuts < 50 || len(outcomes) != 2 {
-		t.Errorf("%d cuts, %d outcomes: the test tests nothing", cuts, len(outcomes))
+	var running sync.WaitGroup
+	for worker := range workers { // each does its share of the points
+		running.Go(func() {
+			n := 0
+			at := func(p fattest.Point) bool {
+				if !p.Whole && p.Left >= nearSync {
+					return false
+				}
+				n++
+				return n%workers == worker
+			}
+			for c := range d.CrashesAt(rand.New(rand.NewPCG(1, uint64(worker))), reorders, at) {
+				look(c)
+			}
+		})
+	}
+	running.Wait()
+	all := cuts[false] + cuts[true]
+	t.Logf("%d cuts, of which %d have writes in another order; %d are unbootable", all, cuts[true], bad)
+	if all < fewest || len(outcomes) != 2 {
+		t.Errorf("%d cuts, %d outcomes: the test tests too little", all, len(outcomes))
 	}
 }
 

@@ -62,8 +62,10 @@ func newRackMachine(t testing.TB, free int64) *rackMachine {
 	return r
 }
 
-func (r *rackMachine) root() toolroot.Root {
-	return toolroot.Root{Marker: vmtest.File(r.t, "TEST_ROOT")}
+func (r *rackMachine) root() toolroot.Root { return testRoot(r.t) }
+
+func testRoot(t testing.TB) toolroot.Root {
+	return toolroot.Root{Marker: vmtest.File(t, "TEST_ROOT")}
 }
 
 // publish has the boot server serve a variant of the system. Its console says which one it is.

@@ -46,7 +46,7 @@ func (n *node) commit(ctx context.Context) error {
 	}
 	if good == state.None { // nothing was kept, and what was before is as it was
 		if ctx.Err() == nil {
-			err = errors.Join(err, d.Success(c))
+			err = errors.Join(err, d.Success(ctx, c))
 		}
 		return err
 	}
@@ -86,13 +86,16 @@ func (n *node) keep(ctx context.Context, d *disk, c *slot.Candidate, t transport
 
 // program gets the program that was booted: from a slot, if it is there, else from where the boot server has it.
 func (n *node) program(ctx context.Context, d *disk, b measured.Boot) (*program.Program, error) {
+	if _, is := b.Program(); !is {
+		return nil, program.ErrUnmeasured
+	}
 	for _, s := range []state.Slot{n.slot, d.Record().Good} {
 		if s == state.None {
 			continue
 		}
 		p, err := readProgram(ctx, d, s, b)
-		if err == nil || errors.Is(err, program.ErrUnmeasured) {
-			return p, err
+		if err == nil {
+			return p, nil
 		}
 		n.log.Debug("what was booted is not in the slot", "slot", s, "err", err)
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/ember-os/ember/attest/tpm"
 	"github.com/ember-os/ember/attest/vault"
 	"github.com/ember-os/ember/os/attest"
+	"github.com/ember-os/ember/os/cmdline"
 	"github.com/ember-os/ember/os/lkg/efiboot"
 	"github.com/ember-os/ember/os/lkg/esp"
 	"github.com/ember-os/ember/os/lkg/fattest"
@@ -73,7 +74,8 @@ type bench struct {
 	tpm    *attesttest.TPM
 	disk   *fattest.Disk
 	signer ed25519.PrivateKey
-	served []byte // the system, by the boot server
+	served []byte         // the system, by the boot server
+	sealed *attest.Sealed // of keeps
 	log    bytes.Buffer
 }
 
@@ -334,15 +336,30 @@ func TestCommitFails(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*bench)
 		why    error
+		says   string
 	}{
-		"another system is served": {func(b *bench) { b.served = system(t, "second") }, program.ErrOther},
+		"another system is served": {func(b *bench) { b.served = system(t, "second") }, program.ErrOther, ""},
 		"no TPM": {func(b *bench) {
 			b.node.tpm = func() (transport.TPMCloser, error) { return nil, tpm.ErrNone }
-		}, program.ErrUnmeasured},
+		}, program.ErrUnmeasured, ""},
 		"nothing was measured": {func(b *bench) {
 			b.measured = func(transport.TPM) (measured.Boot, error) { return measured.Boot{}, nil }
-		}, program.ErrUnmeasured},
-		"the machine stops": {nil, context.Canceled},
+		}, program.ErrUnmeasured, ""},
+		"nothing was measured, and no address is given": {func(b *bench) {
+			b.config.LKG.URL = ""
+			b.measured = func(transport.TPM) (measured.Boot, error) { return measured.Boot{}, nil }
+		}, program.ErrUnmeasured, ""},
+		"no address is given": {func(b *bench) { b.config.LKG.URL = "" }, nil, cmdline.LKGURLParam + " does not say where the program is"},
+		"a command line was added": {func(b *bench) {
+			was := b.measured
+			b.measured = func(t transport.TPM) (measured.Boot, error) {
+				now, err := was(t)
+				now.PCRs[12] = [sha256.Size]byte{1}
+				return now, err
+			}
+		}, measured.ErrAdded, ""},
+		"this program was started again": {func(b *bench) { b.steps.sealed = nil }, nil, "it is kept after the next boot"},
+		"the machine stops":              {nil, context.Canceled, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, "fails")
@@ -358,7 +375,7 @@ func TestCommitFails(t *testing.T) {
 			} else {
 				cancel()
 			}
-			if err := b.commit(ctx); !errors.Is(err, c.why) {
+			if err := b.commit(ctx); err == nil || c.why != nil && !errors.Is(err, c.why) || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("the error is %v", err)
 			}
 			d, err := b.open()

@@ -78,13 +78,14 @@ func (n *node) open() (*disk, error) {
 	return d, nil
 }
 
-// booted is the slot that the machine runs from, as systemd-stub tells; None if it is none.
+// booted is the slot that the machine runs from, as systemd-stub tells; None if it is none. Where there is no state, what
+// is in a slot's place is taken for it.
 func (d *disk) booted(b efiboot.Boot) state.Slot {
 	if !b.Stub || b.Partition != d.partition.GUID {
 		return state.None
 	}
 	for _, s := range []state.Slot{state.A, state.B} {
-		if strings.EqualFold(b.File, d.System(s)) && d.Record().Content(s).System.Size > 0 {
+		if strings.EqualFold(b.File, d.System(s)) && (d.Record().Content(s).System.Size > 0 || d.Err() != nil) {
 			return s
 		}
 	}
@@ -110,19 +111,30 @@ func (n *node) examine(ctx context.Context) machine.Boot {
 		n.log.Warn("last-known-good", "err", err)
 	}
 	current, err := n.vars.Current()
-	if n.slot = d.booted(current); n.slot != state.None {
-		b.From = machine.Disk
+	if b.From != machine.Disk { // else kexec has started it, and the firmware tells of the system before it
+		if n.slot = d.booted(current); n.slot != state.None {
+			b.From = machine.Disk
+		}
 	}
 	if r := d.Record(); !n.again && !(has && r.TPM && resets >= r.Resets) {
-		n.warn("this boot is not counted", d.Attempt())
+		n.warn("this boot is not counted", d.Attempt(ctx))
 	}
 	b.Failures = d.Record().Failures(resets, has)
-	if b.From == machine.Network && (d.Record().Good != state.None || d.Err() != nil) {
+	if b.From == machine.Network && (d.Record().Good != state.None || d.Err() != nil) || n.elsewhere(ctx, d) {
 		b.Means = machine.Means{Next: err == nil && !n.vars.Pending(), Kexec: true}
 	}
 	n.least = n.oldest(d)
 	n.from = b.From
 	return b
+}
+
+// elsewhere tells whether the machine runs from a slot, and another one is good.
+func (n *node) elsewhere(ctx context.Context, d *disk) bool {
+	if n.slot == state.None || n.slot == d.Record().Good {
+		return false
+	}
+	good, _ := d.Good(ctx) // it may be damaged, and then this one may be
+	return good != state.None && good != n.slot
 }
 
 // find opens the disk, and waits for it if the machine was booted from it.

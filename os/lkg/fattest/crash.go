@@ -8,20 +8,26 @@ import (
 
 // Crash is what a power cut leaves.
 type Crash struct {
-	Writes  int  // that were made before it
-	Reorder bool // some of which did not arrive
-	Image   []byte
+	Writes  int    // that were made before it
+	Reorder bool   // some of which did not arrive
+	Image   []byte // until the next one; it is not to be changed
+}
+
+// Point is a place for a power cut.
+type Point struct {
+	Writes int  // that were made before it
+	Left   int  // writes until a sync
+	Whole  bool // all that was written at once has been
 }
 
 // Crashes gives what is on the disk if the power is cut after each write since Record: with all the writes until
 // then, and reorders times with any of those that no sync has waited for. The last one has them all.
 func (d *Disk) Crashes(random *rand.Rand, reorders int) iter.Seq[Crash] {
-	return d.CrashesAt(random, reorders, func(int, int) bool { return true })
+	return d.CrashesAt(random, reorders, func(Point) bool { return true })
 }
 
-// CrashesAt is Crashes, but only where at says so. It gets the number of writes, and how many more there are until a
-// sync.
-func (d *Disk) CrashesAt(random *rand.Rand, reorders int, at func(writes, left int) bool) iter.Seq[Crash] {
+// CrashesAt is Crashes, but only where at says so.
+func (d *Disk) CrashesAt(random *rand.Rand, reorders int, at func(Point) bool) iter.Seq[Crash] {
 	left := make([]int, len(d.log)+1) // writes from each on up to a sync
 	for i := len(d.log) - 1; i >= 0; i-- {
 		if d.log[i].data != nil {
@@ -41,16 +47,22 @@ func (d *Disk) CrashesAt(random *rand.Rand, reorders int, at func(writes, left i
 				pending[o.sector] = append(pending[o.sector], o)
 				copy(all[o.sector*sector:], o.data)
 			}
-			if !at(i+1, left[i+1]) {
+			whole := i < 0 || i+1 == len(d.log) || d.log[i].owner != d.log[i+1].owner
+			if !at(Point{i + 1, left[i+1], whole}) {
 				continue
 			}
-			if !yield(Crash{i + 1, false, slices.Clone(all)}) {
+			if !yield(Crash{i + 1, false, all}) {
 				return
 			}
 			for range reorders {
-				if len(pending) > 1 && !yield(Crash{i + 1, true, reorder(random, durable, pending)}) {
+				if len(pending) < 2 {
+					break
+				}
+				undo := reorder(random, durable, pending)
+				if !yield(Crash{i + 1, true, durable}) {
 					return
 				}
+				undo()
 			}
 		}
 	}
@@ -67,23 +79,59 @@ func settle(durable []byte, pending map[int][]op, owner string) {
 	}
 }
 
-// reorder leaves each sector as it was at any time since it was durable.
-func reorder(random *rand.Rand, durable []byte, pending map[int][]op) []byte {
-	image := slices.Clone(durable)
+// reorder leaves each sector as it was at any time since it was durable, or has what an owner wrote arrive as a whole
+// or not at all. undo makes the disk durable again.
+func reorder(random *rand.Rand, durable []byte, pending map[int][]op) (undo func()) {
 	sectors := make([]int, 0, len(pending))
 	for s := range pending {
 		sectors = append(sectors, s)
 	}
 	slices.Sort(sectors) // so that the same seed gives the same
+	before := make([]byte, 0, len(sectors)*sector)
+	choose := bySector(random)
+	if random.IntN(2) == 0 {
+		choose = byOwner(random)
+	}
 	for _, s := range sectors {
-		versions := pending[s]
-		switch n := random.IntN(3); {
-		case n == 0:
-		case n == 1:
-			copy(image[s*sector:], versions[len(versions)-1].data)
-		default:
-			copy(image[s*sector:], versions[random.IntN(len(versions))].data)
+		on := durable[s*sector : (s+1)*sector]
+		before = append(before, on...)
+		if o := choose(pending[s]); o != nil {
+			copy(on, o.data)
 		}
 	}
-	return image
+	return func() {
+		for i, s := range sectors {
+			copy(durable[s*sector:], before[i*sector:(i+1)*sector])
+		}
+	}
+}
+
+// bySector chooses which of a sector's versions has arrived, nil for none.
+func bySector(random *rand.Rand) func(versions []op) *op {
+	return func(versions []op) *op {
+		switch random.IntN(3) {
+		case 0:
+			return nil
+		case 1:
+			return &versions[len(versions)-1]
+		}
+		return &versions[random.IntN(len(versions))]
+	}
+}
+
+// byOwner chooses the last version whose owner's writes have arrived.
+func byOwner(random *rand.Rand) func(versions []op) *op {
+	arrived := map[string]bool{}
+	return func(versions []op) *op {
+		for i := len(versions) - 1; i >= 0; i-- {
+			o := &versions[i]
+			if _, is := arrived[o.owner]; !is {
+				arrived[o.owner] = random.IntN(2) == 0
+			}
+			if arrived[o.owner] {
+				return o
+			}
+		}
+		return nil
+	}
 }

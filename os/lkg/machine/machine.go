@@ -6,8 +6,8 @@
 // one of the last-known-good system from the disk.
 //
 // A failure is a wait and a reboot into the network, where something better may be served by now; each failure since
-// the last success doubles the wait. No answer is no failure: a boot from the network goes to the last-known-good
-// system then, and that one takes the configuration it has kept. A refusal by a server that proved to be the right
+// the last success doubles the wait. No answer is no failure: a boot from the network, or from a slot that is not the
+// good one, goes to the last-known-good system then, and that one takes the configuration it has kept. A refusal by a server that proved to be the right
 // one is never taken for no answer: nothing that was kept is used after it. Whoever can cut the network can have a
 // machine boot what it booted last, and nothing else.
 package machine
@@ -61,7 +61,7 @@ const (
 	Disk    Source = "disk" // the last-known-good system
 )
 
-// Means are the ways to boot the last-known-good system: none if there is no good slot.
+// Means are the ways to boot the last-known-good system: none if there is no good slot, or it is what runs.
 type Means struct {
 	Next  bool // by the firmware: the EFI variable BootNext can be set, and was not ignored when it was last
 	Kexec bool

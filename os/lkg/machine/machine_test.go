@@ -140,9 +140,14 @@ func TestBoots(t *testing.T) {
 			done kept
 			answer kept`},
 		{"the disk, no file server", boot(Disk, 1, Means{}), "netboot begin:20s\ndone attest begin:20s\ndone fetch begin:15m0s\nno-answer fetch begin-kept:15m0s"},
-		{"the disk, nothing to open", boot(Disk, 2, both), "netboot begin:20s\nlate fetch begin-kept:15m0s\nbroken waiting wait:1m0s\nelapsed leaving reboot"},
-		{"the disk, too slow to open", boot(Disk, 2, both), "netboot begin:20s\nlate fetch begin-kept:15m0s\nlate waiting wait:1m0s"},
-		{"the disk, never healthy", boot(Disk, 10, both), `netboot begin:20s
+		{"the disk, not the good slot", boot(Disk, 1, both), "netboot begin:20s\ndone attest begin:20s\nno-answer leaving next"},
+		{"the disk, not the good slot, which can not be booted", boot(Disk, 1, both), `netboot begin:20s
+			late leaving next
+			broken leaving kexec
+			broken fetch begin-kept:15m0s`},
+		{"the disk, nothing to open", boot(Disk, 2, Means{}), "netboot begin:20s\nlate fetch begin-kept:15m0s\nbroken waiting wait:1m0s\nelapsed leaving reboot"},
+		{"the disk, too slow to open", boot(Disk, 2, Means{}), "netboot begin:20s\nlate fetch begin-kept:15m0s\nlate waiting wait:1m0s"},
+		{"the disk, never healthy", boot(Disk, 10, Means{}), `netboot begin:20s
 			late fetch begin-kept:15m0s
 			done apply begin:5m0s
 			done start begin:15m0s
@@ -203,7 +208,7 @@ func FuzzNext(f *testing.F) {
 		if network {
 			b.From = Network
 		}
-		m, actions := New(b)
+		m, _ := New(b)
 		var told bytes.Buffer
 		denied, stopped, left := false, false, map[Verb]int{}
 		for _, e := range events {
@@ -211,6 +216,7 @@ func FuzzNext(f *testing.F) {
 			event := Event(e % byte(len(names)))
 			early := m.Phase == Netboot || m.Phase == Attest || m.Phase == Fetch
 			denied = denied || event == Denied && early
+			var actions []Action
 			m, actions = m.Next(event)
 			stopped = stopped || event == Stop
 			fmt.Fprintf(&told, "%v: %v -> %v %s\n", event, before.Phase, m.Phase, text(actions))
@@ -223,7 +229,7 @@ func FuzzNext(f *testing.F) {
 				if denied && (fallback || a.Verb == Begin) {
 					t.Fatalf("after a refusal:\n%s", &told)
 				}
-				if (a.Verb == Next || a.Verb == Kexec) && b.From == Disk || a.Kept && b.From == Network {
+				if a.Kept && b.From == Network {
 					t.Fatalf("the wrong way to fall back:\n%s", &told)
 				}
 				if a.Verb == Reboot && before.Phase != Waiting {

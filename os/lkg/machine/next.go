@@ -69,15 +69,15 @@ func (m Machine) early(e Event) (Machine, []Action) {
 // unreachable is what to do without a server.
 func (m Machine) unreachable() (Machine, []Action) {
 	switch means := &m.boot.Means; {
-	case m.boot.From == Disk:
-		m.Kept = true
-		return m.enter(Fetch)
 	case means.Next: // each only once
 		means.Next = false
 		return m.leave(Next)
 	case means.Kexec:
 		means.Kexec = false
 		return m.leave(Kexec)
+	case m.boot.From == Disk:
+		m.Kept = true
+		return m.enter(Fetch)
 	}
 	// There is nothing else to boot: this boot is as good as any.
 	if m.Phase == Leaving {

@@ -43,12 +43,9 @@ func (s *Store) Commit(ctx context.Context, c Candidate) (Result, error) {
 		return Result{}, fmt.Errorf("committing to last-known-good: %w", err)
 	}
 	res := Result{Good: good, Warning: warning}
-	r := s.pair.Record
-	if s.pair.Err() != nil && good != state.None {
-		var err error
-		if r.Slots[good-state.A], err = s.adopt(ctx, good); err != nil {
-			return Result{}, err
-		}
+	r, err := s.record(ctx)
+	if err != nil {
+		return Result{}, err
 	}
 	if good == state.None {
 		res.Good = r.Good.Other()
@@ -69,15 +66,21 @@ func (s *Store) Commit(ctx context.Context, c Candidate) (Result, error) {
 }
 
 // Success counts a success of which nothing can be kept. Of a candidate it takes what is not about the slots.
-func (s *Store) Success(c Candidate) error {
-	r := s.pair.Record
+func (s *Store) Success(ctx context.Context, c Candidate) error {
+	r, err := s.record(ctx)
+	if err != nil {
+		return err
+	}
 	r.Success, r.TPM, r.Resets, r.Attempts = c.Success, c.TPM, c.Resets, 0
 	return s.save(r)
 }
 
 // Attempt counts a boot, where there is no TPM to do it.
-func (s *Store) Attempt() error {
-	r := s.pair.Record
+func (s *Store) Attempt(ctx context.Context) error {
+	r, err := s.record(ctx)
+	if err != nil {
+		return err
+	}
 	r.Attempts++
 	return s.save(r)
 }
@@ -98,7 +101,27 @@ func (s *Store) save(r state.Record) error {
 	return err
 }
 
-// adopt takes what is in a slot for good, where there is no state that says what it was.
+// record is what the next record is made of: the one that counts. Where both are bad, what is in the slots is taken for
+// what was written to them, and the one that Good gives for the good one, so that it is not forgotten.
+func (s *Store) record(ctx context.Context) (state.Record, error) {
+	r := s.pair.Record
+	if s.pair.Err() == nil {
+		return r, nil
+	}
+	r.Good = s.guess()
+	for _, slot := range []state.Slot{state.A, state.B} {
+		if !s.isProgram(s.System(slot)) {
+			continue
+		}
+		var err error
+		if r.Slots[slot-state.A], err = s.adopt(ctx, slot); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+// adopt gives what is in a slot.
 func (s *Store) adopt(ctx context.Context, slot state.Slot) (state.Content, error) {
 	system, err := s.measure(ctx, s.System(slot))
 	if err != nil {

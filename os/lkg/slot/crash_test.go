@@ -1,10 +1,12 @@
 package slot_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,7 +20,8 @@ import (
 
 // bootable says what is wrong with a disk.
 func bootable(ctx context.Context, f slot.FS, old, new slot.Candidate) error {
-	return fattest.Check(ctx, f, defaultPath, old.Content, new.Content)
+	_, err := fattest.Check(ctx, f, defaultPath, old.Content, new.Content)
+	return err
 }
 
 // TestPowerCut cuts the power at each write of a commit, with all writes until then and with some that did not
@@ -60,6 +63,7 @@ func TestPowerCut(t *testing.T) {
 				r := open(t, f).Record()
 				both[r.Content(r.Good).System] = true
 				if cuts%7 == 0 { // what comes after works
+					f = fattest.From(slices.Clone(c.Image))
 					commit(t, f, next)
 					if err := bootable(t.Context(), f, next, next); err != nil {
 						t.Errorf("after %d writes and another commit: %v", c.Writes, err)
@@ -89,6 +93,37 @@ func TestFirstPowerCut(t *testing.T) {
 		if good == state.None && s.Record().Good != state.None {
 			t.Errorf("after %d writes: %v", c.Writes, err)
 		}
+	}
+}
+
+// TestPowerCutWithoutState begins with both records of the state bad. A boot is counted, and something new is kept.
+func TestPowerCutWithoutState(t *testing.T) {
+	d := fattest.New(4085)
+	commit(t, d, candidate(one, config))
+	commit(t, d, candidate(two, config))
+	for _, at := range []int64{20, state.Stride + 20} {
+		write(t, d, slot.StateFile, at, []byte{0xff})
+	}
+	d.Record()
+	if err := openHint(t, d, state.B).Attempt(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	commit(t, d, candidate(three, config))
+	cuts, outcomes := 0, map[state.Slot]bool{}
+	for c := range d.Crashes(rand.New(rand.NewPCG(7, 8)), 4) {
+		cuts++
+		f := fattest.From(c.Image)
+		s := openHint(t, f, state.B)
+		good, err := s.Good(t.Context())
+		want := map[state.Slot][]byte{state.A: three, state.B: two}[good]
+		if want == nil || !bytes.Equal(read(t, f, s.System(good)), want) || !bytes.Equal(read(t, f, s.Config(good)), config) {
+			t.Fatalf("after %d writes, reordered %v, slot %v is good: %v", c.Writes, c.Reorder, good, err)
+		}
+		outcomes[good] = true
+	}
+	t.Logf("%d cuts", cuts)
+	if cuts < 700 || len(outcomes) != 2 {
+		t.Errorf("%d cuts, %d outcomes: the test tests nothing", cuts, len(outcomes))
 	}
 }
 

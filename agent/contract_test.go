@@ -1,16 +1,13 @@
 package agent
 
 import (
-	"bytes"
 	"errors"
-	"log/slog"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/ember-os/ember/os/cmdline"
-	"github.com/ember-os/ember/os/logline"
 	"github.com/ember-os/ember/os/netstate"
 )
 
@@ -79,28 +76,6 @@ func TestPauses(t *testing.T) {
 	p.failures = 1 << 40
 	if d := p.next(); d < lastPause/2 || d > lastPause {
 		t.Errorf("%v after very many failures", d)
-	}
-}
-
-func TestTeller(t *testing.T) {
-	var b bytes.Buffer
-	log := logline.New(&b, slog.LevelInfo)
-	var tell teller
-	for range 9 {
-		tell.tell(log, slog.LevelError, "a")
-		tell.tell(log, slog.LevelWarn, "b", "k", "v")
-	}
-	tell.reset()
-	tell.tell(log, slog.LevelError, "a")
-	want := "<3>a\n<4>b k=v\n<3>a times=2\n<4>b k=v times=2\n<3>a times=4\n<4>b k=v times=4\n<3>a times=8\n<4>b k=v times=8\n<3>a\n"
-	if b.String() != want {
-		t.Errorf("logged\n%s", &b)
-	}
-	for i := range 10 * tellerLimit {
-		tell.tell(log, slog.LevelDebug, strings.Repeat("x", i))
-	}
-	if len(tell.times) > tellerLimit {
-		t.Errorf("%d texts are remembered", len(tell.times))
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ember-os/ember/os/cmdline"
+	"github.com/ember-os/ember/os/logline"
 	"github.com/ember-os/ember/os/netstate"
 	"github.com/ember-os/ember/os/stage"
 )
@@ -33,7 +34,7 @@ type launcher struct {
 	notify  func(state string) error // sd_notify(3)
 	sleep   func(context.Context, time.Duration)
 
-	told teller
+	told logline.Teller
 }
 
 // run ends when ctx does, after the agent.
@@ -53,7 +54,7 @@ func (l *launcher) run(ctx context.Context) {
 		ran := time.Since(started)
 		if ran >= steady {
 			pauses.reset()
-			l.told.reset()
+			l.told.Reset()
 		}
 		l.fail(ctx, &pauses, err, "ran", ran.Round(time.Second))
 		if p.Digest != "" && ran < steady && mutable(l.image) {
@@ -67,7 +68,7 @@ func (l *launcher) fail(ctx context.Context, p *pauses, err error, fields ...any
 	if ctx.Err() != nil {
 		return
 	}
-	l.told.tell(l.log, slog.LevelError, err.Error(), fields...)
+	l.told.Tell(l.log, slog.LevelError, err.Error(), fields...)
 	l.status("STATUS=" + err.Error())
 	l.sleep(ctx, p.next())
 }
@@ -92,7 +93,7 @@ func (l *launcher) newer(ctx context.Context, p program) program {
 	now, err := l.fetchOnce(looking, p)
 	switch {
 	case err != nil:
-		l.told.tell(l.log, slog.LevelWarn, "the kept program of the agent is used: "+err.Error())
+		l.told.Tell(l.log, slog.LevelWarn, "the kept program of the agent is used: "+err.Error())
 		return p
 	case now != p:
 		l.log.Info("there is a newer image of the agent", "digest", now.Digest)
@@ -120,7 +121,7 @@ func (l *launcher) runAgent(ctx context.Context, p program) (program, error) {
 		return program{}, cannotStart(l.image, err)
 	}
 	if instead != "" {
-		l.told.tell(l.log, slog.LevelWarn, "worker_id is not given: the agent is called by "+instead, "id", id)
+		l.told.Tell(l.log, slog.LevelWarn, "worker_id is not given: the agent is called by "+instead, "id", id)
 	}
 	fields := []stage.Field{{Key: "image", Value: l.image}, {Key: "digest", Value: p.Digest}, {Key: "pid", Value: strconv.Itoa(cmd.Process.Pid)}}
 	l.log.Info("the agent was started", "image", l.image, "digest", p.Digest, "id", id, "pid", cmd.Process.Pid)
@@ -138,7 +139,7 @@ func (l *launcher) status(state string) {
 
 func (l *launcher) checkDocker() {
 	if _, err := os.Stat(dockerSocket); errors.Is(err, fs.ErrNotExist) && os.Getenv("DOCKER_HOST") == "" {
-		l.told.tell(l.log, slog.LevelWarn, l.image+" is tink-worker, which has its actions run by Docker, and there is no "+dockerSocket+
+		l.told.Tell(l.log, slog.LevelWarn, l.image+" is tink-worker, which has its actions run by Docker, and there is no "+dockerSocket+
 			": name an image of tink-agent, which uses containerd")
 	}
 }

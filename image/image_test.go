@@ -103,7 +103,8 @@ func TestLicences(t *testing.T) {
 	}
 	for _, purl := range []string{
 		"pkg:apk/ember/baselayout@", "pkg:apk/ember/busybox@", "pkg:apk/ember/ca-certificates@", "pkg:apk/ember/ember@",
-		"pkg:generic/linux@6.12.", "pkg:golang/std@", "pkg:golang/golang.org/x/sys@",
+		"pkg:generic/linux@6.12.", "pkg:deb/debian/grub-efi-amd64-bin@", "pkg:deb/debian/grub-pc-bin@", "pkg:deb/debian/systemd-boot-efi@",
+		"pkg:golang/std@", "pkg:golang/golang.org/x/sys@",
 		"pkg:golang/github.com/containerd/containerd/v2@", "pkg:golang/github.com/containerd/nerdctl/v2@",
 		"pkg:golang/github.com/opencontainers/runc@", "pkg:golang/github.com/containernetworking/plugins@",
 	} {

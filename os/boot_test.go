@@ -80,16 +80,17 @@ func TestSystem(t *testing.T) {
 // ask types a command into the shell on the console and gives the last line of what it prints.
 func ask(t testing.TB, m *vmtest.Machine, command string) string {
 	t.Helper()
-	// The terminal echoes what is typed: only the printed mark is in one piece.
-	if err := m.Send("{ " + command + "; } 2>&1 | tail -n 1 | sed 's/^/answer\"\"=/;s/\"\"//'; echo end''mark\n"); err != nil {
+	// The terminal echoes what is typed: only the printed mark is in one piece. A long line comes in pieces, each of
+	// which is written at once, so that others who write on the console do not split it.
+	if err := m.Send("{ " + command + "; } 2>&1 | tail -n 1 | fold -w 900 | sed 's/^/answer\"\"=/;s/\"\"//;s/$/;/'; echo; echo end''mark\n"); err != nil {
 		t.Fatal(err)
 	}
 	answer := ""
 	m.Line(func(line string) bool {
 		if _, text, ok := strings.Cut(line, "answer="); ok {
-			answer = strings.TrimSpace(text)
+			answer += strings.TrimSuffix(text, ";")
 		}
 		return strings.Contains(line, "endmark")
 	})
-	return answer
+	return strings.TrimSpace(answer)
 }

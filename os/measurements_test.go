@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/google/go-attestation/attest"
@@ -59,16 +58,7 @@ func predictedWith(t testing.TB, loader []byte) *policy.Build {
 // recorded is what the machine's TPM and the log of its firmware say.
 func recorded(t testing.TB, m *vmtest.Machine) *verify.Evidence {
 	t.Helper()
-	// In pieces: what others write on the console comes between the parts of a long line.
-	var encoded strings.Builder
-	for n := 1; ; n++ {
-		piece := ask(t, m, fmt.Sprintf("base64 -w 1000 %s | sed -n %dp", tpm.Log, n))
-		if piece == "" {
-			break
-		}
-		encoded.WriteString(piece)
-	}
-	text, err := base64.StdEncoding.DecodeString(encoded.String())
+	text, err := base64.StdEncoding.DecodeString(ask(t, m, "base64 -w 0 "+tpm.Log))
 	if err != nil {
 		t.Fatal(err)
 	}

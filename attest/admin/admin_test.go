@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -35,6 +38,7 @@ func start(t *testing.T) (*Client, *store.Registry, *[]string) {
 		Audit: func(_ context.Context, a Action) {
 			*log = append(*log, fmt.Sprintf("%s %s %.4s %v", a.By, a.Action, a.Node, a.Err))
 		},
+		Backup: s.Backup,
 	}).Handler()
 	t.Chdir(t.TempDir()) // the path may be longer than a socket's address
 	l, err := net.Listen("unix", "admin")
@@ -89,6 +93,49 @@ func TestActions(t *testing.T) {
 	machines, err := c.Machines(ctx)
 	if err != nil || len(machines) != 2 || machines[0].Note != "rack 4" || machines[0].By != "ann" || machines[1].State != store.Revoked {
 		t.Errorf("machines: %+v, %v", machines, err)
+	}
+}
+
+func TestBackup(t *testing.T) {
+	c, registry, log := start(t)
+	node := strings.Repeat("a", 64)
+	if err := registry.Enroll(t.Context(), node, "rack 4", "ann"); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create("copy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(c.Backup(t.Context(), f), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s, err := bolt.Open("copy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if m, err := store.NewRegistry(s, nil).Machine(t.Context(), node); err != nil || m.Note != "rack 4" {
+		t.Errorf("in the copy: %+v, %v", m, err)
+	}
+	if len(*log) != 1 || (*log)[0] != "ann backup  <nil>" {
+		t.Errorf("log: %q", *log)
+	}
+}
+
+// A copy that breaks off is an error, whatever of it has come.
+func TestBackupBroken(t *testing.T) {
+	handler := (&Server{
+		Who: func(*http.Request) string { return "" }, Audit: func(context.Context, Action) {},
+		Backup: func(w io.Writer) error {
+			io.WriteString(w, strings.Repeat("a", 1<<20))
+			return errors.New("the disk is broken")
+		},
+	}).Handler()
+	server := httptest.NewServer(handler)
+	defer server.Close()
+	c := &Client{HTTP: server.Client(), URL: server.URL}
+	if err := c.Backup(t.Context(), io.Discard); err == nil || !strings.Contains(err.Error(), "receiving the copy") {
+		t.Errorf("a copy that breaks off: %v", err)
 	}
 }
 

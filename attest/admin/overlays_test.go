@@ -3,7 +3,6 @@ package admin
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"mime/multipart"
@@ -19,9 +18,9 @@ import (
 
 	"filippo.io/age"
 
-	"github.com/ember-os/ember/attest/overlay/archive"
 	"github.com/ember-os/ember/attest/overlay/depot"
 	"github.com/ember-os/ember/attest/overlay/manifest"
+	"github.com/ember-os/ember/attest/overlay/overlaytest"
 	"github.com/ember-os/ember/attest/overlay/seal"
 	"github.com/ember-os/ember/attest/store"
 	"github.com/ember-os/ember/attest/store/bolt"
@@ -30,10 +29,9 @@ import (
 // shop is a server with a folder of overlays, and the operator's desk.
 type shop struct {
 	*Client
+	maker    overlaytest.Maker
 	depot    *depot.Depot
 	registry *store.Registry
-	signer   ed25519.PrivateKey
-	identity *age.HybridIdentity
 	mu       sync.Mutex
 	log      []string
 	refuse   error  // of Published
@@ -47,16 +45,10 @@ func openShop(t *testing.T) *shop {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	o := &shop{registry: store.NewRegistry(s, nil)}
-	if _, o.signer, err = ed25519.GenerateKey(nil); err != nil {
-		t.Fatal(err)
-	}
-	if o.identity, err = age.GenerateHybridIdentity(); err != nil {
-		t.Fatal(err)
-	}
+	o := &shop{maker: overlaytest.New(t), registry: store.NewRegistry(s, nil)}
 	o.depot = &depot.Depot{
-		Folder: t.TempDir(), Identities: []age.Identity{o.identity}, Registry: o.registry, Keep: 2, MaxSize: 1 << 20,
-		Keys: []manifest.Key{manifest.Key(o.signer.Public().(ed25519.PublicKey))},
+		Folder: t.TempDir(), Identities: []age.Identity{o.maker.Server}, Registry: o.registry, Keep: 2, MaxSize: 1 << 20,
+		Keys: []manifest.Key{o.maker.Key()},
 	}
 	server := httptest.NewServer((&Server{
 		Registry: o.registry,
@@ -81,35 +73,7 @@ func openShop(t *testing.T) *shop {
 // seal gives a folder with an overlay whose one file says what text is.
 func (o *shop) seal(t *testing.T, version uint64, text string, change ...func(*manifest.Manifest)) string {
 	t.Helper()
-	folder := t.TempDir()
-	m := &manifest.Manifest{Format: manifest.Format, Name: "rack", Version: version, Created: time.Now().UTC().Truncate(time.Second)}
-	var b bytes.Buffer
-	err := seal.Seal(&b, []age.Recipient{o.identity.Recipient()}, m, func(w *archive.Writer) error {
-		return w.Add(archive.Entry{Path: "etc/motd", Mode: 0o644, Size: int64(len(text))}, strings.NewReader(text))
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range change {
-		f(m)
-	}
-	o.sign(t, folder, m)
-	if err := os.WriteFile(filepath.Join(folder, seal.CiphertextFile), b.Bytes(), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return folder
-}
-
-func (o *shop) sign(t *testing.T, folder string, m *manifest.Manifest) []byte {
-	t.Helper()
-	signed, err := manifest.Sign(m, o.signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(folder, seal.ManifestFile), signed, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return signed
+	return o.maker.Folder(t, overlaytest.Manifest("rack", version), text, change...)
 }
 
 func (o *shop) actions() []string {
@@ -191,19 +155,7 @@ func TestPublishRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := o.contents(t)
-	_, other, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stranger, err := age.GenerateHybridIdentity()
-	if err != nil {
-		t.Fatal(err)
-	}
-	with := func(change func(*shop)) string {
-		p := &shop{signer: o.signer, identity: o.identity}
-		change(p)
-		return p.seal(t, 9, "")
-	}
+	other := overlaytest.New(t)
 	rewrite := func(file, text string) string {
 		folder := o.seal(t, 9, "")
 		if err := os.WriteFile(filepath.Join(folder, file), []byte(text), 0o644); err != nil {
@@ -220,8 +172,8 @@ func TestPublishRefuses(t *testing.T) {
 		"other contents":    {o.seal(t, 5, "other"), "rack", depot.ErrOther, ""},
 		"another name":      {o.seal(t, 9, ""), "shelf", depot.ErrUnfit, `that of "rack"`},
 		"no name":           {o.seal(t, 9, ""), "Rack", depot.ErrUnfit, "not the name of an overlay"},
-		"wrong signer":      {with(func(p *shop) { p.signer = other }), "rack", depot.ErrUnfit, "not signed by a key that is trusted"},
-		"sealed to another": {with(func(p *shop) { p.identity = stranger }), "rack", depot.ErrUnfit, "this server's recipient"},
+		"wrong signer":      {overlaytest.Maker{Server: o.maker.Server, Signer: other.Signer}.Folder(t, overlaytest.Manifest("rack", 9), ""), "rack", depot.ErrUnfit, "not signed by a key that is trusted"},
+		"sealed to another": {overlaytest.Maker{Server: other.Server, Signer: o.maker.Signer}.Folder(t, overlaytest.Manifest("rack", 9), ""), "rack", depot.ErrUnfit, "this server's recipient"},
 		"expired": {o.seal(t, 9, "", func(m *manifest.Manifest) {
 			m.Created = m.Created.Add(-2 * time.Hour)
 			m.Expires = m.Created.Add(time.Hour)
@@ -313,11 +265,11 @@ func TestGoingBack(t *testing.T) {
 		{9, func() { m.Ciphertext.SHA256[0]-- }, depot.ErrNotFound},
 	} {
 		test.change()
-		if _, err := o.Reissue(ctx, "rack", test.version, o.sign(t, t.TempDir(), m)); !errors.Is(err, test.want) {
+		if _, err := o.Reissue(ctx, "rack", test.version, o.maker.Sign(t, m)); !errors.Is(err, test.want) {
 			t.Errorf("reissuing version %d as %d: %v", test.version, m.Version, err)
 		}
 	}
-	v, err := o.Reissue(ctx, "rack", 1, o.sign(t, t.TempDir(), m))
+	v, err := o.Reissue(ctx, "rack", 1, o.maker.Sign(t, m))
 	if err != nil || v.Version != 3 {
 		t.Fatalf("reissued as %+v, %v", v, err)
 	}

@@ -17,6 +17,7 @@
 //	POST /v1/overlays/NAME               publishes: multipart/form-data with the overlay's files, the manifest first
 //	POST /v1/overlays/NAME/N/reissue     publishes the contents of version N under the manifest that is the body
 //	POST /v1/overlays/NAME/N/downgrade   publishes version N, as it is, in the place of a newer one
+//	GET  /v1/backup                      a copy of the store, where Server.Backup gives one
 //
 // A POST for a machine may have a JSON body, {"note": "..."}. Answers are JSON, but for a manifest; an error is a
 // protocol.Problem.
@@ -26,6 +27,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"time"
 
@@ -95,6 +97,9 @@ type Server struct {
 	Who func(*http.Request) string
 	// Audit writes down what was done.
 	Audit func(context.Context, Action)
+	// Backup writes a copy of the store. It is optional: the copy has the keys of nonces and receipts in it, so not
+	// everybody who is an operator may have it.
+	Backup func(io.Writer) error
 }
 
 // Handler serves operators.
@@ -103,6 +108,9 @@ func (s *Server) Handler() http.Handler {
 	s.serveMachines(mux)
 	s.serveNodes(mux)
 	s.serveOverlays(mux)
+	if s.Backup != nil {
+		mux.HandleFunc("GET /v1/backup", s.backup)
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		controller := http.NewResponseController(w)
 		controller.SetReadDeadline(time.Now().Add(stall))

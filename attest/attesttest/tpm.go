@@ -1,5 +1,5 @@
 // Package attesttest has what tests of remote attestation share: software TPMs made by swtpm, whose EK
-// certificates a test CA signs, and event logs as firmware writes them.
+// certificates a test CA signs, answers of one that were recorded, and event logs as firmware writes them.
 //
 // A test binary calls [Main] from its TestMain. Where TEST_ROOT does not name the tool root that has swtpm,
 // tests that need one are skipped.

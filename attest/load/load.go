@@ -6,18 +6,24 @@
 //
 // A quote is bound to its connection, or to the server's nonce, and so it is made in the middle of an
 // attestation. A software TPM would have the processors that the server needs, and a real one is a machine's
-// own. So machines attest in groups: while the connections of one group are opened, up to the server's
-// challenge if it gives one, the group before asks; that is measured. Then the next group's quotes are made,
-// and the server has nothing to do; that is not. What the server does for a machine is all measured: TCP, TLS,
-// the challenge, verification, what it remembers, the answer.
+// own. So, where the server is to do as much as it can, machines attest in groups: while the connections of one
+// group are opened, up to the server's challenge if it gives one, the group before asks; that is measured. Then
+// the next group's quotes are made, and the server has nothing to do; that is not.
 //
-// Not measured are networks, the TPMs, and that answers are opened: for that the endorsement key is gone.
-// Where the generator runs beside the server, its own share of TLS is in the times.
+// At a rate there are no groups and no pauses: each machine comes when it is due, whatever has become of those
+// before, has its quote made and asks. What the TPM takes is left out of its times, but not the processors that
+// the software TPMs take from the server meanwhile.
+//
+// What the server does for a machine is all measured: TCP, TLS, the challenge, verification, what it remembers,
+// the answer. Not measured are networks, and that answers are opened: for that the endorsement key is gone.
+// Where the generator runs beside the server, its own share of TLS is in the times, and it takes processors that
+// the server could use: [Result.Generator] says how much, and [Result.CPUEach] is of the server alone.
 package load
 
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"sync"
 	"time"
 )
@@ -31,18 +37,18 @@ type Config struct {
 	// Group is how many machines open their connections before they ask. The server must allow twice as many
 	// connections.
 	Group int
-	// Rate is how many machines open a connection a second, and how many ask a second; with 0 they do so as
-	// soon as one of the Workers is free.
-	Rate    float64
+	// Workers is how many steps of a group are taken at once.
 	Workers int
-	// Meter is asked before and after each group; optional.
+	// Rate is how many machines come a second; 0 for as many as the server can take, in groups.
+	Rate float64
+	// Meter is asked before and after; optional.
 	Meter func() Usage
 }
 
 // Usage is what the server has used so far.
 type Usage struct {
 	CPU    time.Duration
-	Memory int64 // now, in bytes
+	Memory int64 // the most at a time, in bytes
 }
 
 // Run has each machine attest once. An error is the generator's own; those of the server are in the result.
@@ -51,16 +57,29 @@ func Run(ctx context.Context, machines []*Machine, c Config) (*Result, error) {
 		c.Meter = func() Usage { return Usage{} }
 	}
 	result := &Result{Refused: make(map[string]int)}
+	run := c.groups
+	if c.Rate > 0 {
+		run = c.pace
+	}
+	used := c.Meter()
+	if err := run(ctx, machines, result); err != nil {
+		return nil, err
+	}
+	now := c.Meter()
+	result.CPU, result.Memory = now.CPU-used.CPU, now.Memory
+	result.sort()
+	return result, nil
+}
+
+// groups measures machines that come as fast as they can.
+func (c Config) groups(ctx context.Context, machines []*Machine, result *Result) error {
 	var before []*visit // the group that asks
 	for len(machines) > 0 || len(before) > 0 {
 		group := newVisits(machines[:min(c.Group, len(machines))], c)
 		machines = machines[len(group):]
-		used, start := c.Meter(), time.Now()
+		end := result.begin()
 		err := c.measure(ctx, interleave(before, group))
-		result.Time += time.Since(start)
-		now := c.Meter()
-		result.CPU += now.CPU - used.CPU
-		result.Memory = max(result.Memory, now.Memory)
+		end()
 		for _, v := range before {
 			v.close()
 			result.add(v)
@@ -72,58 +91,73 @@ func Run(ctx context.Context, machines []*Machine, c Config) (*Result, error) {
 			for _, v := range group {
 				v.close()
 			}
-			return nil, err
+			return err
 		}
 		before = group
 	}
-	result.sort()
-	return result, nil
+	return nil
+}
+
+// pace measures machines that come at a rate. A machine's time begins when it is due, whether or not there was a
+// processor for it then.
+func (c Config) pace(ctx context.Context, machines []*Machine, result *Result) error {
+	defer result.begin()()
+	var all sync.WaitGroup
+	var mu sync.Mutex // of result and failed
+	var failed error
+	start := time.Now()
+	for i, v := range newVisits(machines, c) {
+		due := start.Add(time.Duration(float64(i) * float64(time.Second) / c.Rate))
+		select {
+		case <-time.After(time.Until(due)):
+		case <-ctx.Done():
+			all.Wait()
+			return ctx.Err()
+		}
+		all.Go(func() {
+			defer v.close()
+			v.open(ctx, due)
+			err := v.prepare()
+			if err == nil {
+				v.ask(ctx, time.Now())
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			result.add(v)
+			failed = errors.Join(failed, err)
+		})
+	}
+	all.Wait()
+	return failed
 }
 
 // task is a step of a visit.
-type task struct {
-	slot int // of those of equal distance in time
-	do   func(context.Context, time.Time)
-}
+type task func(context.Context, time.Time)
 
 // interleave has one group ask while the next one opens.
 func interleave(asking, opening []*visit) []task {
 	var tasks []task
 	for i := range max(len(asking), len(opening)) {
 		if i < len(opening) {
-			tasks = append(tasks, task{2 * i, opening[i].open})
+			tasks = append(tasks, opening[i].open)
 		}
 		if i < len(asking) {
-			tasks = append(tasks, task{2*i + 1, asking[i].ask})
+			tasks = append(tasks, asking[i].ask)
 		}
 	}
 	return tasks
 }
 
-// measure does all tasks. At a rate each is due at its time, and its own time begins then, whether the
-// processor was free or not.
+// measure does all tasks, each as soon as a worker is free.
 func (c Config) measure(ctx context.Context, tasks []task) error {
 	var all sync.WaitGroup
 	defer all.Wait()
-	if c.Rate > 0 {
-		start, slot := time.Now(), time.Duration(float64(time.Second)/c.Rate/2)
-		for _, t := range tasks {
-			due := start.Add(time.Duration(t.slot) * slot)
-			select {
-			case <-time.After(time.Until(due)):
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-			all.Go(func() { t.do(ctx, due) })
-		}
-		return nil
-	}
 	next := make(chan task)
 	defer close(next)
 	for range c.Workers {
 		all.Go(func() {
-			for t := range next {
-				t.do(ctx, time.Now())
+			for do := range next {
+				do(ctx, time.Now())
 			}
 		})
 	}

@@ -169,7 +169,7 @@ func (s *target) usage(t testing.TB) Usage {
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	user, err1 := strconv.Atoi(fields[11])
 	system, err2 := strconv.Atoi(fields[12])
-	_, rest, _ := strings.Cut(string(status), "VmRSS:")
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
 	var kilobytes int64
 	_, err3 := fmt.Sscan(rest, &kilobytes)
 	if err1 != nil || err2 != nil || err3 != nil {
@@ -220,7 +220,7 @@ func TestRun(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r.Granted != len(machines) || len(r.Refused) != 0 || len(r.Both) != len(machines) || r.CPU == 0 || r.Memory == 0 {
+			if r.Granted != len(machines) || len(r.Refused) != 0 || len(r.Both) != len(machines) || r.CPU == 0 || r.Memory == 0 || r.Generator == 0 {
 				t.Errorf("%v, %v", r, r.Refused)
 			}
 			nodes := s.allowed(t)
@@ -260,8 +260,8 @@ func TestChart(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"a &lt; b", "most 400/s", "most 300/s", "500/s", "1.00 ms of CPU", "50 MB", "400 machines let in, 3 refused",
-		`<polyline class="high" points="98.4,197.6 144.8,131.0"/>`, // at 9.9 ms and 99 ms
+		"a &lt; b", "most 400/s", "most 300/s", "500/s", "1.00 ms of a processor", "2000/s by 2 processors", "50 MB", "400 let in, 3 refused",
+		`<polyline class="high" points="117.6,199.6 171.2,133.0"/>`, // at 9.9 ms and 99 ms
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, b.String())

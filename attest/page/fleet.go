@@ -10,55 +10,15 @@ import (
 
 	"github.com/ember-os/ember/attest/protocol"
 	"github.com/ember-os/ember/attest/store"
+	"github.com/ember-os/ember/attest/view"
 )
-
-// state is what a machine is, in one word.
-type state string
-
-// The states, from the one that needs somebody most.
-const (
-	refused  state = "refused"  // asked last, and was not let in
-	waiting  state = "waiting"  // for an operator
-	granted  state = "granted"  // let in, but nobody has shown that the grant was opened
-	attested state = "attested" // let in, and has opened the grant
-	enrolled state = "enrolled" // has never asked
-	revoked  state = "revoked"
-)
-
-var states = []state{refused, waiting, granted, attested, enrolled, revoked}
-
-// Title is the word for people.
-func (s state) Title() string {
-	if s == granted {
-		return "Not proved"
-	}
-	return strings.ToUpper(string(s[:1])) + string(s[1:])
-}
-
-// stateOf judges a summary.
-func stateOf(s *store.Summary) state {
-	last := s.Last()
-	switch {
-	case s.Machine != nil && s.Machine.State == store.Revoked:
-		return revoked
-	case s.Waiting != nil && (last == nil || !last.Time.After(s.Waiting.Last.Add(time.Minute))):
-		return waiting
-	case last == nil:
-		return enrolled
-	case last.Code != store.Granted:
-		return refused
-	case s.Granted != nil:
-		return granted
-	}
-	return attested
-}
 
 const failing = "failing" // of protocol.Health
 
 // row is a machine in the list.
 type row struct {
 	Node, Name, About string
-	State             state
+	State             string
 	Why               string // for some states
 	Tier              protocol.Tier
 	Time              time.Time // of the last verdict, zero for none
@@ -74,7 +34,7 @@ type row struct {
 }
 
 func newRow(s *store.Summary) row {
-	r := row{Node: s.Node, State: stateOf(s)}
+	r := row{Node: s.Node, State: view.StateOf(s)}
 	v := s.Last()
 	c := claims(s)
 	r.Name, r.About = names(s.Node, c)
@@ -92,12 +52,12 @@ func newRow(s *store.Summary) row {
 	if s.Waiting != nil && r.Time.IsZero() {
 		r.Time = s.Waiting.Last
 	}
-	if r.State == refused {
+	if r.State == view.Refused {
 		r.Why = v.Code
 	}
-	r.rank = slices.Index(states, r.State)
-	if r.State == attested && r.Health == failing {
-		r.rank = slices.Index(states, granted)
+	r.rank = slices.Index(view.States, r.State)
+	if r.State == view.Attested && r.Health == failing {
+		r.rank = slices.Index(view.States, view.Granted)
 	}
 	note, address := "", ""
 	if s.Machine != nil {

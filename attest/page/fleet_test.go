@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -174,35 +173,3 @@ var status = json.RawMessage(`{"Version":"1.4.0","Kernel":"6.12.117-ember","Hard
 "Disks":[{"Name":"sda","Bytes":479559942144,"Model":"PERC H740P Mini","Serial":"00ab12","Transport":"raid"},{"Name":"nvme0n1","Bytes":1920383410176,"Model":"Dell Ent NVMe P5600","Transport":"nvme"}],
 "NICs":[{"Name":"eth0","MAC":"e4:43:4b:00:00:02","Driver":"bnxt_en","Carrier":true,"SpeedMbit":25000},{"Name":"eth1","MAC":"e4:43:4b:00:00:03","Driver":"bnxt_en"}]},
 "Services":[{"Name":"containerd.service","State":"active"}],"Problems":[]}`)
-
-func TestStates(t *testing.T) {
-	ok := store.Verdict{Code: store.Granted, Time: now, Certificate: "1"}
-	later := store.Verdict{Code: store.Granted, Time: now.Add(time.Hour), Certificate: "2"}
-	no := store.Verdict{Code: "capped", Time: now.Add(time.Hour)}
-	before := store.Verdict{Code: "capped", Time: now.Add(-time.Hour)}
-	proof := &store.Proof{Verdict: ok}
-	queued := &store.Waiting{Last: now.Add(time.Hour)}
-	for _, test := range []struct {
-		name string
-		s    store.Summary
-		want state
-	}{
-		{"proved", store.Summary{Proof: proof}, attested},
-		{"proved after a refusal", store.Summary{Proof: proof, Refused: &before}, attested},
-		{"refused since", store.Summary{Proof: proof, Refused: &no}, refused},
-		{"never let in", store.Summary{Refused: &no}, refused},
-		{"let in again, not opened", store.Summary{Proof: proof, Granted: &later}, granted},
-		{"let in, not opened", store.Summary{Granted: &ok}, granted},
-		{"enrolled", store.Summary{Machine: &store.Machine{State: store.Enrolled}}, enrolled},
-		{"revoked", store.Summary{Machine: &store.Machine{State: store.Revoked}, Proof: proof}, revoked},
-		{"in the queue", store.Summary{Waiting: queued}, waiting},
-		{"in the queue, and refused for that", store.Summary{Waiting: queued, Refused: &no}, waiting},
-	} {
-		if got := stateOf(&test.s); got != test.want {
-			t.Errorf("%s: %s, want %s", test.name, got, test.want)
-		}
-	}
-	if len(states) != 6 || slices.Index(states, refused) != 0 {
-		t.Error("the states are not in order")
-	}
-}

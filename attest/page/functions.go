@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ember-os/ember/attest/view"
 )
 
 // functions are those of the templates.
@@ -17,6 +19,7 @@ var functions = template.FuncMap{
 	"count":   count,
 	"percent": func(f float64) string { return strconv.FormatFloat(f, 'f', 3, 64) + "%" },
 	"title":   title,
+	"word":    word,
 	"short":   short,
 	"pairs":   pairs,
 	"verdict": func(code string) string { return "state-" + code },
@@ -60,6 +63,14 @@ func count(n int) string {
 		s = s[:i] + "," + s[i:]
 	}
 	return s
+}
+
+// word is a state for people.
+func word(state string) string {
+	if state == view.Granted {
+		return "Not proved"
+	}
+	return title(state)
 }
 
 // title begins with a capital letter.

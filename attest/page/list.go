@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/ember-os/ember/attest/protocol"
+	"github.com/ember-os/ember/attest/view"
 )
 
 // perPage is how many machines are on a page.
@@ -17,7 +18,7 @@ const perPage = 50
 // query is what the address asks for.
 type query struct {
 	Q      string
-	State  state
+	State  string
 	Tier   protocol.Tier
 	Boot   string
 	Health string
@@ -45,15 +46,12 @@ func parse(v url.Values) query {
 		return ""
 	}
 	q := query{
-		Q:    strings.TrimSpace(strings.ToValidUTF8(v.Get("q"), "")),
-		Tier: protocol.Tier(one("tier", tiers)), Boot: one("boot", boots), Health: one("health", healths),
+		Q:     strings.TrimSpace(strings.ToValidUTF8(v.Get("q"), "")),
+		State: one("state", view.States), Tier: protocol.Tier(one("tier", tiers)), Boot: one("boot", boots), Health: one("health", healths),
 		Sort: cmp.Or(one("sort", sorts), sorts[0]),
 	}
 	if len(q.Q) > maxQuery {
 		q.Q = strings.ToValidUTF8(q.Q[:maxQuery], "")
-	}
-	if s := state(v.Get("state")); slices.Contains(states, s) {
-		q.State = s
 	}
 	q.Page, _ = strconv.Atoi(v.Get("page"))
 	q.Page = max(q.Page, 1)
@@ -63,7 +61,7 @@ func parse(v url.Values) query {
 // url is the address of the query, without what is as it is by default.
 func (q query) url() string {
 	v := url.Values{}
-	for key, value := range map[string]string{"q": q.Q, "state": string(q.State), "tier": string(q.Tier), "boot": q.Boot, "health": q.Health} {
+	for key, value := range map[string]string{"q": q.Q, "state": q.State, "tier": string(q.Tier), "boot": q.Boot, "health": q.Health} {
 		if value != "" {
 			v.Set(key, value)
 		}
@@ -112,7 +110,7 @@ type listView struct {
 
 // tab is a state with how many machines are in it.
 type tab struct {
-	State   state // "" for all
+	State   string // "" for all
 	Title   string
 	Count   int
 	URL     string
@@ -121,7 +119,7 @@ type tab struct {
 
 // segment is a part of the bar of all machines, in percent.
 type segment struct {
-	State state
+	State string
 	X, W  float64
 }
 
@@ -137,13 +135,12 @@ func (p *Page) list(w http.ResponseWriter, r *http.Request) {
 		p.failed(w, err)
 		return
 	}
-	view := newList(s, parse(r.URL.Query()))
-	p.show(w, http.StatusOK, "list", frame{Title: "Machines", Home: true, Body: view})
+	p.show(w, http.StatusOK, "list", frame{Title: "Machines", Home: true, Body: newList(s, parse(r.URL.Query()))})
 }
 
 func newList(s snapshot, q query) *listView {
 	words := strings.Fields(strings.ToLower(q.Q))
-	counts := make(map[state]int)
+	counts := make(map[string]int)
 	var found []*row
 	v := &listView{Query: q, Filtered: len(words) > 0 || q.Tier != "" || q.Boot != "" || q.Health != ""}
 	for i := range s.rows {
@@ -182,7 +179,7 @@ func order(rows []*row, by string) {
 }
 
 // links are the addresses of other views.
-func (v *listView) links(counts map[state]int) {
+func (v *listView) links(counts map[string]int) {
 	at := func(change func(*query)) string {
 		q := v.Query
 		change(&q)
@@ -190,11 +187,11 @@ func (v *listView) links(counts map[state]int) {
 	}
 	v.Tabs = []tab{{Title: "All", Count: v.Total, URL: at(func(q *query) { q.State, q.Page = "", 1 }), Current: v.Query.State == ""}}
 	x := 0.0
-	for _, s := range states {
+	for _, s := range view.States {
 		if counts[s] == 0 && v.Query.State != s {
 			continue
 		}
-		v.Tabs = append(v.Tabs, tab{s, s.Title(), counts[s], at(func(q *query) { q.State, q.Page = s, 1 }), v.Query.State == s})
+		v.Tabs = append(v.Tabs, tab{s, word(s), counts[s], at(func(q *query) { q.State, q.Page = s, 1 }), v.Query.State == s})
 		if counts[s] > 0 {
 			w := 100 * float64(counts[s]) / float64(v.Total)
 			v.Bar = append(v.Bar, segment{s, x, w})

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/ember-os/ember/attest/store"
+	"github.com/ember-os/ember/attest/view"
 )
 
 // Config is what the page needs. All fields but Names and Now are required.
@@ -69,11 +70,11 @@ func (p *Page) Counts(ctx context.Context) (map[string]int, error) {
 		return nil, err
 	}
 	counts := make(map[string]int)
-	for _, s := range states {
-		counts[string(s)] = 0
+	for _, s := range view.States {
+		counts[s] = 0
 	}
 	for _, row := range s.rows {
-		counts[string(row.State)]++
+		counts[row.State]++
 	}
 	return counts, nil
 }

@@ -158,9 +158,12 @@ func DecodeRequest(b []byte) (*Request, error) {
 	if len(b) > MaxRequest {
 		return nil, fmt.Errorf("the request has more than %d bytes", MaxRequest)
 	}
-	r := new(Request)
-	if err := decode(b, r); err != nil {
-		return nil, fmt.Errorf("reading the request: %w", err)
+	r, ok := decodePlain(b)
+	if !ok {
+		r = new(Request)
+		if err := decode(b, r); err != nil {
+			return nil, fmt.Errorf("reading the request: %w", err)
+		}
 	}
 	switch {
 	case r.Version != Version:

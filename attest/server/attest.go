@@ -28,6 +28,8 @@ const (
 	slotTimeout = 10 * time.Second
 	// storeInterval is how long a machine should leave a server alone whose store is away.
 	storeInterval = 2 * time.Second
+	// usualRequest is the size of a request that memory is there for before it comes: not of all that one promises.
+	usualRequest = 64 << 10
 	// approvalInterval is how often a machine in the queue should ask.
 	approvalInterval = time.Minute
 )
@@ -146,6 +148,7 @@ func readRequest(w http.ResponseWriter, r *http.Request) (*protocol.Request, err
 		return nil, &refusal{status: http.StatusRequestEntityTooLarge, code: CodeTooLarge, message: "the request is too large"}
 	}
 	var b bytes.Buffer
+	b.Grow(int(min(max(r.ContentLength, 0), usualRequest)) + bytes.MinRead)
 	_, err := io.Copy(&b, http.MaxBytesReader(w, r.Body, protocol.MaxRequest))
 	var large *http.MaxBytesError
 	switch {

@@ -2,21 +2,17 @@ package server
 
 import (
 	"bytes"
-	"context"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
-	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/ember-os/ember/attest/policy"
 	"github.com/ember-os/ember/attest/protocol"
-	"github.com/ember-os/ember/attest/store"
 	"github.com/ember-os/ember/attest/verify"
 )
 
@@ -203,149 +199,6 @@ func TestPanic(t *testing.T) {
 	l.grant(t, newMachine(t, "a"))
 }
 
-func TestEK(t *testing.T) {
-	t.Run("untrusted CA", func(t *testing.T) {
-		l := start(t, anyPolicy)
-		l.verified = unknown
-		m := newMachine(t, "a")
-		a := l.attest(t, m)
-		l.wantRefused(t, a, 403, CodeQueued)
-		if a.header.Get("Retry-After") != "60" {
-			t.Errorf("it is to come again after %q", a.header.Get("Retry-After"))
-		}
-		queue, err := l.registry.Queue(t.Context(), "", 9)
-		if err != nil || len(queue) != 1 || queue[0].Node != m.node() || queue[0].Claims.Serial != "S1" || queue[0].Address != "127.0.0.1" || queue[0].Problem != verify.EKUntrusted || l.last(t).EK != verify.EKUntrusted {
-			t.Fatalf("queue %+v, %v, audit %+v", queue, err, l.last(t))
-		}
-		if err := l.registry.Approve(t.Context(), m.node(), "", "ann"); err != nil {
-			t.Fatal(err)
-		}
-		if g := l.grant(t, m); g.Tier != protocol.Enrolled {
-			t.Errorf("tier %s", g.Tier)
-		}
-	})
-	t.Run("on the list", func(t *testing.T) {
-		l := start(t, anyPolicy)
-		l.verified = unknown
-		m := newMachine(t, "a")
-		s := settings(t, anyPolicy)
-		s.Machines = map[string]bool{m.node(): true}
-		l.Replace(s)
-		if g := l.grant(t, m); g.Tier != protocol.Enrolled {
-			t.Errorf("tier %s", g.Tier)
-		}
-		l.wantRefused(t, l.attest(t, newMachine(t, "b")), 403, CodeQueued)
-	})
-	t.Run("queue is full", func(t *testing.T) {
-		l := start(t, anyPolicy, func(c *Config) { c.Queue = 1 })
-		l.verified = unknown
-		l.wantRefused(t, l.attest(t, newMachine(t, "a")), 403, CodeQueued)
-		l.wantRefused(t, l.attest(t, newMachine(t, "b")), 403, CodeQueueFull)
-		l.wantRefused(t, l.attest(t, newMachine(t, "a")), 403, CodeQueued)
-	})
-	t.Run("no queue", func(t *testing.T) {
-		l := start(t, anyPolicy, func(c *Config) { c.Queue = 0 })
-		l.verified = unknown
-		l.wantRefused(t, l.attest(t, newMachine(t, "a")), 403, CodeUnknown)
-	})
-	t.Run("policy for anybody", func(t *testing.T) {
-		l := start(t, "- {name: lab, tiers: [none]}")
-		l.verified = unknown
-		if g := l.grant(t, newMachine(t, "a")); g.Tier != protocol.None {
-			t.Errorf("tier %s", g.Tier)
-		}
-	})
-	t.Run("policy for anybody that does not hold", func(t *testing.T) {
-		l := start(t, "- {name: lab, tiers: [none], pcrs: {7: "+strings.Repeat("08", 32)+"}}")
-		l.verified = unknown
-		l.wantRefused(t, l.attest(t, newMachine(t, "a")), 403, policy.CodePCR)
-		if queue, err := l.registry.Queue(t.Context(), "", 9); err != nil || len(queue) != 0 {
-			t.Errorf("queue %+v, %v", queue, err)
-		}
-	})
-	t.Run("revoked", func(t *testing.T) {
-		l := start(t, anyPolicy)
-		m := newMachine(t, "a")
-		l.grant(t, m)
-		if err := l.registry.Revoke(t.Context(), m.node(), "stolen", "ann"); err != nil {
-			t.Fatal(err)
-		}
-		l.wantRefused(t, l.attest(t, m), 403, CodeRevoked)
-		l.verified = unknown
-		l.wantRefused(t, l.attest(t, m), 403, CodeRevoked)
-		if err := l.registry.Forget(t.Context(), m.node()); err != nil {
-			t.Fatal(err)
-		}
-		l.verified = attested
-		l.grant(t, m)
-	})
-	t.Run("duplicate enrolment", func(t *testing.T) {
-		l := start(t, anyPolicy)
-		l.verified = unknown
-		m := newMachine(t, "a")
-		l.wantRefused(t, l.attest(t, m), 403, CodeQueued)
-		l.wantRefused(t, l.attest(t, m), 403, CodeQueued)
-		if queue, err := l.registry.Queue(t.Context(), "", 9); err != nil || len(queue) != 1 {
-			t.Errorf("queue %+v, %v", queue, err)
-		}
-		if err := l.registry.Enroll(t.Context(), m.node(), "", "ann"); err != nil {
-			t.Fatal(err)
-		}
-		if err := l.registry.Enroll(t.Context(), m.node(), "", "bob"); !errors.Is(err, store.ErrEnrolled) {
-			t.Errorf("again: %v", err)
-		}
-		l.grant(t, m)
-	})
-	t.Run("the same EK twice at once", func(t *testing.T) {
-		meet := &meeting{Store: openStore(t), prefix: "attested/", both: make(chan struct{})}
-		l := start(t, anyPolicy, func(c *Config) { c.Registry = store.NewRegistry(meet, c.Now) })
-		var all sync.WaitGroup
-		answers := make([]answer, 2)
-		for i := range answers {
-			m := newMachine(t, "a")
-			client, nonce := l.dial(t)
-			body := encode(t, m.request(t, nonce))
-			all.Go(func() { answers[i] = l.post(t, client, body) })
-		}
-		all.Wait()
-		if answers[0].status == 200 {
-			answers[0], answers[1] = answers[1], answers[0]
-		}
-		if answers[1].status != 200 || answers[0].status != 429 || answers[0].problem.Code != CodeConcurrent || answers[0].header.Get("Retry-After") != "1" {
-			t.Errorf("status %d and %d, %+v", answers[0].status, answers[1].status, answers[0].problem)
-		}
-		codes := make(map[string]int)
-		for _, r := range l.records(t) {
-			codes[r.Code]++
-		}
-		if codes[CodeAllowed] != 1 || codes[CodeConcurrent] != 1 {
-			t.Errorf("the audit log has %v", codes)
-		}
-	})
-}
-
-// meeting has the first two Gets of a prefix wait for each other.
-type meeting struct {
-	store.Store
-	prefix string
-	mu     sync.Mutex
-	n      int
-	both   chan struct{}
-}
-
-func (m *meeting) Get(ctx context.Context, key string) (store.Entry, error) {
-	e, err := m.Store.Get(ctx, key)
-	if strings.HasPrefix(key, m.prefix) {
-		m.mu.Lock()
-		if m.n++; m.n == 2 {
-			close(m.both)
-		}
-		m.mu.Unlock()
-		<-m.both
-	}
-	return e, err
-}
-
 func TestChallenge(t *testing.T) {
 	ask := func(t *testing.T, l *lab, m *machine, nonce []byte) answer {
 		t.Helper()
@@ -420,88 +273,6 @@ func TestChallenge(t *testing.T) {
 			l.wantRefused(t, ask(t, l, m, forged), 403, CodeNonceUnknown)
 		}
 	})
-}
-
-func TestRates(t *testing.T) {
-	t.Run("machine", func(t *testing.T) {
-		l := start(t, anyPolicy, func(c *Config) { c.Limits.MachinePerMinute = 2 })
-		m := newMachine(t, "a")
-		l.grant(t, m)
-		l.grant(t, m)
-		a := l.attest(t, m)
-		l.wantRefused(t, a, 429, CodeRateMachine)
-		if a.header.Get("Retry-After") != "30" {
-			t.Errorf("it is to come again after %q", a.header.Get("Retry-After"))
-		}
-		l.grant(t, newMachine(t, "b"))
-		l.pass(30 * time.Second)
-		l.grant(t, m)
-	})
-	t.Run("requests that are not verified do not count for a machine", func(t *testing.T) {
-		l := start(t, anyPolicy, func(c *Config) { c.Limits.MachinePerMinute = 1 })
-		m := newMachine(t, "a")
-		m.late = func(r *protocol.Request) { r.Quote.Attest = nil }
-		l.wantRefused(t, l.attest(t, m), 403, "quote-nonce")
-		m.late = nil
-		l.grant(t, m)
-	})
-	t.Run("address", func(t *testing.T) {
-		l := start(t, anyPolicy, func(c *Config) { c.Limits.AddressPerMinute = 2 })
-		l.grant(t, newMachine(t, "a"))
-		l.grant(t, newMachine(t, "b"))
-		l.wantRefused(t, l.attest(t, newMachine(t, "c")), 429, CodeRateAddress)
-		if a := l.attest(t, newMachine(t, "c")); a.status != 429 {
-			t.Errorf("status %d", a.status)
-		}
-		if n := len(l.records(t)); n != 3 { // one line for all that are refused in a row
-			t.Errorf("%d lines in the audit log", n)
-		}
-		l.pass(30 * time.Second)
-		l.grant(t, newMachine(t, "c"))
-		l.wantRefused(t, l.attest(t, newMachine(t, "c")), 429, CodeRateAddress)
-	})
-	t.Run("address behind a proxy", func(t *testing.T) {
-		l := start(t, anyPolicy, func(c *Config) {
-			c.Limits.AddressPerMinute = 1
-			c.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-		})
-		for _, from := range []string{"192.0.2.1", "192.0.2.2"} {
-			client, nonce := l.dial(t)
-			r, err := http.NewRequest(http.MethodPost, "https://example.com"+protocol.Path, encode(t, newMachine(t, "a").request(t, nonce)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			r.Header.Set("X-Forwarded-For", "198.51.100.1, "+from)
-			resp, err := client.Do(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if a := read(t, resp); a.status != 200 || l.last(t).Address != from {
-				t.Errorf("status %d, audit %+v", a.status, l.last(t))
-			}
-		}
-	})
-}
-
-// A request that gets no turn is told to come again, and its own end does not wait for a turn.
-func TestBusy(t *testing.T) {
-	l := start(t, anyPolicy)
-	for range cap(l.slots) {
-		l.slots <- struct{}{}
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := l.slot(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("%v", err)
-	}
-	l.patience = time.Millisecond
-	a := l.attest(t, newMachine(t, "a"))
-	l.wantRefused(t, a, 503, CodeBusy)
-	if a.header.Get("Retry-After") == "" {
-		t.Error("it is not told when to come again")
-	}
-	<-l.slots
-	l.grant(t, newMachine(t, "a"))
 }
 
 // No grant without a line in the audit log, no secret in it.

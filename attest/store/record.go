@@ -16,7 +16,7 @@ func set(ctx context.Context, s Store, key string, value any, life time.Duration
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	if _, err = put(ctx, s, key, value, old.Revision, life); errors.Is(err, ErrConflict) {
+	if err = put(ctx, s, key, value, old.Revision, life); errors.Is(err, ErrConflict) {
 		return nil
 	}
 	return err
@@ -55,12 +55,13 @@ func read[T any](e Entry) (value T, err error) {
 	return value, nil
 }
 
-func put(ctx context.Context, s Store, key string, value any, revision uint64, life time.Duration) (uint64, error) {
+func put(ctx context.Context, s Store, key string, value any, revision uint64, life time.Duration) error {
 	b, err := encode(value)
 	if err != nil {
-		return 0, fmt.Errorf("writing %q: %w", key, err)
+		return fmt.Errorf("writing %q: %w", key, err)
 	}
-	return s.Put(ctx, key, b, revision, life)
+	_, err = s.Put(ctx, key, b, revision, life)
+	return err
 }
 
 // encode writes JSON for nobody's HTML, so that a character has at most twice its size.

@@ -111,7 +111,7 @@ func (r *Registry) Enroll(ctx context.Context, node, note, by string) error {
 		return err
 	}
 	m := Machine{Node: node, State: Enrolled, Note: note, By: by, Time: r.now().UTC()}
-	_, err := put(ctx, r.store, machines+node, m, 0, Forever)
+	err := put(ctx, r.store, machines+node, m, 0, Forever)
 	if errors.Is(err, ErrConflict) {
 		old, err := r.Machine(ctx, node)
 		switch {
@@ -149,7 +149,7 @@ func (r *Registry) Revoke(ctx context.Context, node, note, by string) error {
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
-		_, err = put(ctx, r.store, machines+node, m, old.Revision, Forever)
+		err = put(ctx, r.store, machines+node, m, old.Revision, Forever)
 		if err == nil {
 			return r.unqueue(ctx, node)
 		} else if !errors.Is(err, ErrConflict) {
@@ -188,7 +188,7 @@ func (r *Registry) Enqueue(ctx context.Context, w Waiting, most int) (first bool
 	default:
 		return false, err
 	}
-	if _, err = put(ctx, r.store, queue+w.Node, w, revision, waits); errors.Is(err, ErrConflict) {
+	if err = put(ctx, r.store, queue+w.Node, w, revision, waits); errors.Is(err, ErrConflict) {
 		return false, nil // the same machine, at the same moment
 	}
 	return revision == 0, err

@@ -51,7 +51,7 @@ func (r *Registry) Report(ctx context.Context, report Report, progress Progress)
 		if progress.Boot != "" {
 			p.Claims.Boot = progress.Boot
 		}
-		_, err = put(ctx, r.store, proven+report.Node, p, revision, remembered)
+		err = put(ctx, r.store, proven+report.Node, p, revision, remembered)
 		if errors.Is(err, ErrConflict) {
 			continue
 		} else if err != nil {

@@ -76,8 +76,7 @@ func (r *Registry) Last(ctx context.Context, node string) (Verdict, uint64, erro
 // Attest notes a grant, if the last one is of that revision still; otherwise ErrConflict: the same EK was
 // used twice at once. That the machine has opened it is not known.
 func (r *Registry) Attest(ctx context.Context, v Verdict, revision uint64) error {
-	_, err := put(ctx, r.store, attested+v.Node, v, revision, remembered)
-	return err
+	return put(ctx, r.store, attested+v.Node, v, revision, remembered)
 }
 
 // Refuse notes a refusal. It takes the place of the refusal before and of nothing else, since it is the word of
@@ -145,7 +144,7 @@ func (r *Registry) Prove(ctx context.Context, v Verdict, e Evidence) error {
 		if err := set(ctx, r.store, evidenceOfProof+v.Node, e, remembered); err != nil {
 			return err
 		}
-		_, err = put(ctx, r.store, proven+v.Node, Proof{Verdict: v, Proved: r.now().UTC()}, revision, remembered)
+		err = put(ctx, r.store, proven+v.Node, Proof{Verdict: v, Proved: r.now().UTC()}, revision, remembered)
 		if !errors.Is(err, ErrConflict) {
 			return err
 		}

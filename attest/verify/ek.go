@@ -19,7 +19,7 @@ import (
 
 // parseEK reads the endorsement key: one of the EK Credential Profile, of any size and curve that is strong.
 func (in *request) parseEK() *Refusal {
-	area, err := exact[tpm2.TPMTPublic](in.EK)
+	area, err := readPublic(in.EK)
 	if err != nil {
 		return refuse(EKMalformed, "the endorsement key is not a public area: %v", err)
 	}

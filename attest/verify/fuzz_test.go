@@ -5,8 +5,11 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/google/go-attestation/attest"
@@ -120,12 +123,80 @@ func FuzzSigned(f *testing.F) {
 			!bytes.Equal(text, r.Quote.Attest) && !bytes.Equal(text, r.TLSKeyCertification.Attest) {
 			t.Error("a forged signature")
 		}
-		a, err := exact[tpm2.TPMSAttest](text)
-		if err != nil {
+		got, err1 := readSignature(signature)
+		want, err2 := tpm2.Unmarshal[tpm2.TPMTSignature](signature)
+		switch {
+		case err2 != nil:
+		case want.SigAlg != tpm2.TPMAlgECDSA, len(signature) > maxStructure, !bytes.Equal(tpm2.Marshal(want), signature):
+			err2 = errors.New("it is another, too long, or written otherwise")
+		}
+		if (err1 == nil) != (err2 == nil) {
+			t.Fatalf("%v, but go-tpm: %v", err1, err2)
+		}
+		if err1 != nil {
 			return
 		}
-		if q, err := a.Attested.Quote(); err == nil && a.Type == tpm2.TPMSTAttestQuote {
-			selected(q.PCRSelect)
+		if sig, err := want.Signature.ECDSA(); err != nil || got.Hash != sig.Hash ||
+			!bytes.Equal(got.SignatureR.Buffer, sig.SignatureR.Buffer) || !bytes.Equal(got.SignatureS.Buffer, sig.SignatureS.Buffer) {
+			t.Errorf("%+v, but go-tpm: %+v, %v", got, sig, err)
+		}
+	})
+}
+
+// What is recognized is what go-tpm reads.
+func FuzzPublic(f *testing.F) {
+	r := recorded(f)
+	f.Add(r.AK)
+	f.Add(r.TLSKey)
+	f.Add(r.EK)
+	for _, form := range forms {
+		f.Add(append(form.start[:len(form.start):len(form.start)], 0, 0, 0, 0))
+		f.Add(slices.Concat(form.start, []byte{0, byte(form.size)}, make([]byte, form.size), []byte{0, byte(form.size)}, make([]byte, form.size)))
+		f.Add(slices.Concat(form.start, []byte{byte(form.size >> 8), byte(form.size)}, make([]byte, form.size)))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		got, err1 := readPublic(b)
+		want, err2 := readAnyPublic(b)
+		if (err1 == nil) != (err2 == nil) {
+			t.Fatalf("%v, but go-tpm: %v", err1, err2)
+		}
+		if err1 == nil && !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v, but go-tpm: %+v", got, want)
+		}
+	})
+}
+
+// What is read is what go-tpm reads and writes again in the same way.
+func FuzzStatement(f *testing.F) {
+	r := recorded(f)
+	f.Add(r.Quote.Attest)
+	f.Add(r.TLSKeyCertification.Attest)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		got, err1 := readStatement(b)
+		want, err2 := tpm2.Unmarshal[tpm2.TPMSAttest](b)
+		switch {
+		case err2 != nil:
+		case want.Magic != tpm2.TPMGeneratedValue, want.Type != tpm2.TPMSTAttestQuote && want.Type != tpm2.TPMSTAttestCertify:
+			err2 = errors.New("it is none of the two")
+		case len(b) > maxStructure, !bytes.Equal(tpm2.Marshal(want), b):
+			err2 = errors.New("it is too long, or written otherwise")
+		}
+		if (err1 == nil) != (err2 == nil) {
+			t.Fatalf("%v, but go-tpm: %v", err1, err2)
+		}
+		if err1 != nil {
+			return
+		}
+		if got.kind != want.Type || !bytes.Equal(got.extra, want.ExtraData.Buffer) {
+			t.Errorf("%+v, but go-tpm: %+v", got, want)
+		}
+		if info, err := want.Attested.Quote(); err == nil {
+			if !bytes.Equal(got.digest, info.PCRDigest.Buffer) || selected(got.pcrs) != selected(info.PCRSelect) || len(got.pcrs.PCRSelections) != len(info.PCRSelect.PCRSelections) {
+				t.Errorf("%+v, but go-tpm: %+v", got, info)
+			}
+		}
+		if info, err := want.Attested.Certify(); err == nil && !bytes.Equal(got.name, info.Name.Buffer) {
+			t.Errorf("%+v, but go-tpm: %+v", got, info)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/sha256"
 	"encoding/binary"
@@ -31,7 +32,7 @@ var (
 
 // parseKey reads an AK or a TLS key: exactly as package tpm makes it, but for the unique field.
 func parseKey(b []byte, c keyCodes) (key, *Refusal) {
-	area, err := exact[tpm2.TPMTPublic](b)
+	area, err := readPublic(b)
 	if err != nil {
 		return key{}, refuse(c.malformed, "the %s is not a public area: %v", c.what, err)
 	}
@@ -39,16 +40,12 @@ func parseKey(b []byte, c keyCodes) (key, *Refusal) {
 		return key{}, refuse(c.algorithm, "the %s is not for ECDSA with P-256 and SHA-256", c.what)
 	}
 	a := area.ObjectAttributes
-	want := tpm2.TPMAObject{
-		FixedTPM: true, FixedParent: true, SensitiveDataOrigin: true, UserWithAuth: true, NoDA: true,
-		Restricted: c.restricted, SignEncrypt: true,
-	}
 	switch {
 	case !a.FixedTPM || !a.FixedParent || !a.SensitiveDataOrigin:
 		return key{}, refuse(c.fixed, "the %s may be elsewhere than in the TPM", c.what)
 	case c.restricted && !a.Restricted:
 		return key{}, refuse(AKNotRestricted, "the attestation key signs what the TPM has not made")
-	case a != want || len(area.AuthPolicy.Buffer) > 0:
+	case a != signing(c.restricted) || len(area.AuthPolicy.Buffer) > 0:
 		return key{}, refuse(c.attribute, "the %s has other attributes than it must have", c.what)
 	}
 	parameters, _ := area.Parameters.ECCDetail() // signsP256 has read them
@@ -65,6 +62,14 @@ func parseKey(b []byte, c keyCodes) (key, *Refusal) {
 	}
 	sum := sha256.Sum256(b) // nameAlg is SHA-256, and b is exactly the public area
 	return key{public, append(binary.BigEndian.AppendUint16(nil, uint16(tpm2.TPMAlgSHA256)), sum[:]...)}, nil
+}
+
+// signing are the attributes of a key that signs.
+func signing(restricted bool) tpm2.TPMAObject {
+	return tpm2.TPMAObject{
+		FixedTPM: true, FixedParent: true, SensitiveDataOrigin: true, UserWithAuth: true, NoDA: true,
+		Restricted: restricted, SignEncrypt: true,
+	}
 }
 
 func signsP256(area *tpm2.TPMTPublic) bool {
@@ -88,11 +93,7 @@ func (k key) signs(s protocol.Signed) (algorithm, ok bool) {
 	if len(s.Signature) < 4 || binary.BigEndian.Uint32(s.Signature) != signatureHeader {
 		return false, false
 	}
-	signature, err := exact[tpm2.TPMTSignature](s.Signature)
-	if err != nil {
-		return true, false
-	}
-	sig, err := signature.Signature.ECDSA()
+	sig, err := readSignature(s.Signature)
 	if err != nil {
 		return true, false
 	}
@@ -107,12 +108,11 @@ func checkTLSKey(e *Evidence, in *request, _ Options) *Refusal {
 	if _, ok := in.ak.signs(c); !ok {
 		return refuse(TLSKeyCertification, "the TLS key's certification is not signed by the attestation key")
 	}
-	attest, err := exact[tpm2.TPMSAttest](c.Attest)
-	if err != nil || attest.Magic != tpm2.TPMGeneratedValue || attest.Type != tpm2.TPMSTAttestCertify {
+	certified, err := readStatement(c.Attest)
+	if err != nil || certified.kind != tpm2.TPMSTAttestCertify {
 		return refuse(TLSKeyCertification, "the TLS key's certification is not a TPM2_Certify")
 	}
-	info, err := attest.Attested.Certify()
-	if err != nil || string(info.Name.Buffer) != string(in.tls.name) {
+	if !bytes.Equal(certified.name, in.tls.name) {
 		return refuse(TLSKeyCertification, "the certification is of another key than the TLS key")
 	}
 	e.TLSKey = in.tls.public

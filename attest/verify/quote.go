@@ -18,18 +18,14 @@ func checkQuote(e *Evidence, in *request, _ Options) *Refusal {
 	case !ok:
 		return refuse(QuoteSignature, "the quote is not signed by the attestation key")
 	}
-	attest, err := exact[tpm2.TPMSAttest](in.Quote.Attest)
-	if err != nil || attest.Magic != tpm2.TPMGeneratedValue || attest.Type != tpm2.TPMSTAttestQuote {
+	quote, err := readStatement(in.Quote.Attest)
+	if err != nil || quote.kind != tpm2.TPMSTAttestQuote {
 		return refuse(QuoteMalformed, "the quote is not a TPM2_Quote")
 	}
-	info, err := attest.Attested.Quote()
-	if err != nil {
-		return refuse(QuoteMalformed, "the quote is not a TPM2_Quote: %v", err)
-	}
-	if !bytes.Equal(attest.ExtraData.Buffer, in.Binding(in.nonce)) {
+	if !bytes.Equal(quote.extra, in.Binding(in.nonce)) {
 		return refuse(QuoteBinding, "the quote is of another connection, of another time, or of another request")
 	}
-	if !selected(info.PCRSelect) {
+	if !selected(quote.pcrs) {
 		return refuse(QuotePCRs, "the quote is not over PCRs 0 to 15 of the SHA-256 bank")
 	}
 	if len(in.PCRs) != len(protocol.QuotedPCRs) {
@@ -44,7 +40,7 @@ func checkQuote(e *Evidence, in *request, _ Options) *Refusal {
 		h.Write(value)
 		e.PCRs[pcr] = value
 	}
-	if !bytes.Equal(h.Sum(nil), info.PCRDigest.Buffer) {
+	if !bytes.Equal(h.Sum(nil), quote.digest) {
 		return refuse(QuoteDigest, "the PCRs' values are not those of the quote")
 	}
 	return nil

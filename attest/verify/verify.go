@@ -13,8 +13,6 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/google/go-tpm/tpm2"
@@ -152,24 +150,3 @@ func readClaims(e *Evidence, in *request, _ Options) *Refusal {
 	}
 	return nil
 }
-
-// exact reads a TPM structure that fills b.
-func exact[T tpm2.Marshallable, P interface {
-	*T
-	tpm2.Unmarshallable
-}](b []byte) (*T, error) {
-	if len(b) > maxStructure {
-		return nil, fmt.Errorf("it has more than %d bytes", maxStructure)
-	}
-	v, err := tpm2.Unmarshal[T, P](b)
-	if err != nil {
-		return nil, err
-	}
-	if string(tpm2.Marshal(P(v))) != string(b) {
-		return nil, errors.New("it is not as the TPM 2.0 Library writes it")
-	}
-	return v, nil
-}
-
-// maxStructure is twice what the largest of them has, the public area of an RSA 4096 key.
-const maxStructure = 2048

@@ -13,21 +13,21 @@ import (
 	"github.com/ember-os/ember/attest/store"
 )
 
-// The states of a machine, as the status page has them too.
+// The states of a machine, each in a word.
 const (
 	Refused  = "refused"  // it has asked last, and was not let in
 	Waiting  = "waiting"  // for an operator
 	Granted  = "granted"  // let in, but nobody has shown that the grant was opened
 	Attested = "attested" // let in, and it has opened the grant
-	Enrolled = "enrolled" // it has never asked
+	Enrolled = "enrolled" // it has not asked since an operator enrolled it
 	Revoked  = "revoked"
 )
 
-// States are all of them.
+// States are all of them, from the one that needs somebody most.
 var States = []string{Refused, Waiting, Granted, Attested, Enrolled, Revoked}
 
-// stateOf is the state of a machine.
-func stateOf(s *store.Summary) string {
+// StateOf is the state of a machine.
+func StateOf(s *store.Summary) string {
 	last := s.Last()
 	switch {
 	case s.Machine != nil && s.Machine.State == store.Revoked:
@@ -36,6 +36,9 @@ func stateOf(s *store.Summary) string {
 	case s.Waiting != nil && (last == nil || !last.Time.After(s.Waiting.Last.Add(time.Minute))):
 		return Waiting
 	case last == nil:
+		return Enrolled
+	// It was refused as one that nobody knows, which is over.
+	case last.Code != store.Granted && last.Tier == protocol.None && s.Machine != nil && s.Machine.Time.After(last.Time):
 		return Enrolled
 	case last.Code != store.Granted:
 		return Refused
@@ -82,7 +85,7 @@ type Row struct {
 
 // RowOf makes a row.
 func RowOf(s *store.Summary) Row {
-	r := Row{Node: s.Node, State: stateOf(s)}
+	r := Row{Node: s.Node, State: StateOf(s)}
 	var claims protocol.Claims
 	if s.Waiting != nil {
 		r.Tier, claims, r.Address = protocol.None, s.Waiting.Claims, s.Waiting.Address

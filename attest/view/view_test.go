@@ -25,6 +25,11 @@ func verdict(code string, minutes int, image string) store.Verdict {
 func TestRowOf(t *testing.T) {
 	proof := &store.Proof{Verdict: verdict(store.Granted, 0, "1")}
 	refused, granted := verdict("policy-pcr", 1, "2"), verdict(store.Granted, 2, "3")
+	unknown := verdict("ek-queued", 1, "2")
+	unknown.Tier = protocol.None
+	enrolled := func(minutes int) *store.Machine {
+		return &store.Machine{State: store.Enrolled, Time: first.Add(time.Duration(minutes) * time.Minute)}
+	}
 	for name, test := range map[string]struct {
 		store.Summary
 		state, verdict, image string
@@ -35,6 +40,9 @@ func TestRowOf(t *testing.T) {
 		"waited long ago":       {Summary: store.Summary{Waiting: &store.Waiting{}, Refused: &refused}, state: Refused, verdict: "policy-pcr", image: "2"},
 		"revoked":               {Summary: store.Summary{Machine: &store.Machine{State: store.Revoked}, Proof: proof}, state: Revoked, verdict: "ok", image: "1", proved: true, opened: true},
 		"enrolled":              {Summary: store.Summary{Machine: &store.Machine{State: store.Enrolled}}, state: Enrolled},
+		"approved":              {Summary: store.Summary{Machine: enrolled(2), Refused: &unknown}, state: Enrolled, verdict: "ek-queued", image: "2"},
+		"enrolled, and refused": {Summary: store.Summary{Machine: enrolled(0), Refused: &unknown}, state: Refused, verdict: "ek-queued", image: "2"},
+		"enrolled after it":     {Summary: store.Summary{Machine: enrolled(2), Refused: &refused}, state: Refused, verdict: "policy-pcr", image: "2"},
 		"proved":                {Summary: store.Summary{Proof: proof}, state: Attested, verdict: "ok", image: "1", proved: true, opened: true},
 		"refused":               {Summary: store.Summary{Refused: &refused}, state: Refused, verdict: "policy-pcr", image: "2"},
 		"refused after it":      {Summary: store.Summary{Proof: proof, Refused: &refused}, state: Refused, verdict: "policy-pcr", image: "1", proved: true},
@@ -47,6 +55,35 @@ func TestRowOf(t *testing.T) {
 		}
 		if name == "proved" && r.Attested != first {
 			t.Errorf("it was there at %v", r.Attested)
+		}
+	}
+}
+
+func TestStateOf(t *testing.T) {
+	ok := store.Verdict{Code: store.Granted, Time: first, Certificate: "1"}
+	later := store.Verdict{Code: store.Granted, Time: first.Add(time.Hour), Certificate: "2"}
+	no := store.Verdict{Code: "capped", Time: first.Add(time.Hour)}
+	before := store.Verdict{Code: "capped", Time: first.Add(-time.Hour)}
+	proof := &store.Proof{Verdict: ok}
+	queued := &store.Waiting{Last: first.Add(time.Hour)}
+	for _, test := range []struct {
+		name string
+		s    store.Summary
+		want string
+	}{
+		{"proved", store.Summary{Proof: proof}, Attested},
+		{"proved after a refusal", store.Summary{Proof: proof, Refused: &before}, Attested},
+		{"refused since", store.Summary{Proof: proof, Refused: &no}, Refused},
+		{"never let in", store.Summary{Refused: &no}, Refused},
+		{"let in again, not opened", store.Summary{Proof: proof, Granted: &later}, Granted},
+		{"let in, not opened", store.Summary{Granted: &ok}, Granted},
+		{"enrolled", store.Summary{Machine: &store.Machine{State: store.Enrolled}}, Enrolled},
+		{"revoked", store.Summary{Machine: &store.Machine{State: store.Revoked}, Proof: proof}, Revoked},
+		{"in the queue", store.Summary{Waiting: queued}, Waiting},
+		{"in the queue, and refused for that", store.Summary{Waiting: queued, Refused: &no}, Waiting},
+	} {
+		if got := StateOf(&test.s); got != test.want {
+			t.Errorf("%s: %s, want %s", test.name, got, test.want)
 		}
 	}
 }

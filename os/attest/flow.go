@@ -6,15 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/ember-os/ember/attest/client"
-	"github.com/ember-os/ember/attest/overlay/extract"
-	"github.com/ember-os/ember/attest/protocol"
-	"github.com/ember-os/ember/attest/tpm"
 	"github.com/ember-os/ember/os/logline"
 	"github.com/ember-os/ember/os/stage"
 	"github.com/google/renameio/v2"
@@ -52,7 +47,7 @@ type machine struct {
 	sleep    func(context.Context, time.Duration)
 
 	state   State
-	said    teller
+	said    logline.Teller
 	reports *reports // of the last attestation; nil for none
 }
 
@@ -61,15 +56,6 @@ type noTPM struct{ error }
 
 // unfit says that something of the machine has to be changed before it can attest.
 type unfit struct{ error }
-
-// pauses before another try.
-const (
-	firstPause, lastPause     = time.Second, time.Minute
-	firstRefusal, lastRefusal = time.Minute, 5 * time.Minute
-
-	capTries = 5 // of extending a PCR
-	none     = "none"
-)
 
 // run returns nil when the workload may start, or when ctx ends.
 func (m *machine) run(ctx context.Context) error {
@@ -117,12 +103,6 @@ func (m *machine) run(ctx context.Context) error {
 	return m.finish(ctx)
 }
 
-func (m *machine) trustOverlay(ctx context.Context) {
-	if m.state.Overlay != 0 {
-		m.warn("the overlay's certificate authorities are not trusted", m.trust(ctx))
-	}
-}
-
 // open makes the session, with as many tries as it takes. The error is of type noTPM, or that of ctx.
 func (m *machine) open(ctx context.Context) (s session, err error) {
 	m.repeat(ctx, func() error {
@@ -135,7 +115,16 @@ func (m *machine) open(ctx context.Context) (s session, err error) {
 	if err == nil {
 		err = ctx.Err()
 	}
+	if err == nil {
+		m.name(s)
+	}
 	return s, err
+}
+
+// name tells who this machine is, which an operator compares with the server's queue before letting it in.
+func (m *machine) name(s session) {
+	m.state.Node = s.Node()
+	m.log.Info("the TPM has the keys of this boot", "node", m.state.Node)
 }
 
 // try asks the server and unpacks what it gives. The overlay is nil if it gives none.
@@ -179,85 +168,6 @@ func (m *machine) keep(ders [][]byte) error {
 	return nil
 }
 
-// commit puts the overlay into the root. An error in another phase than Trying leaves the root as it should not
-// be.
-func (m *machine) commit(o overlay) error {
-	if o == nil {
-		return m.enter(Applied)
-	}
-	defer func() { m.warn("some of the memory is not free again", o.Close()) }()
-	if err := m.enter(Committing); err != nil {
-		return err
-	}
-	if err := o.Commit(); errors.Is(err, extract.ErrUnchanged) {
-		return errors.Join(unfit{err}, m.enter(Trying))
-	} else if err != nil {
-		return err
-	}
-	m.state.Overlay = o.Version()
-	return m.enter(Applied)
-}
-
-// finish caps the TPM, without which nothing of the overlay may start, and tells init.
-func (m *machine) finish(ctx context.Context) error {
-	if err := m.close(ctx); err != nil {
-		return m.giveUp(err)
-	}
-	if ctx.Err() != nil {
-		return nil
-	}
-	return m.tell()
-}
-
-// close caps the TPM. ctx may end before it is done.
-func (m *machine) close(ctx context.Context) error {
-	m.reports.proved()
-	for n := 1; ; n++ {
-		err := m.capTPM()
-		if err == nil {
-			return m.enter(Capped)
-		}
-		if n == capTries || errors.Is(err, tpm.ErrNone) || errors.Is(err, tpm.ErrVersion12) {
-			return fmt.Errorf("the TPM can not be kept from attesting once more: %w", err)
-		}
-		m.sleep(ctx, firstPause)
-		if ctx.Err() != nil {
-			return nil
-		}
-	}
-}
-
-// tell has init start the workload.
-func (m *machine) tell() error {
-	fields := []stage.Field{{Key: "tier", Value: string(m.state.Tier)}}
-	if m.state.Node != "" {
-		fields = append(fields, stage.Field{Key: "node", Value: m.state.Node})
-	}
-	version := none
-	if m.state.Overlay != 0 {
-		version = strconv.FormatUint(m.state.Overlay, 10)
-	}
-	fields = append(fields, stage.Field{Key: "overlay", Value: version})
-	if m.state.Why != "" {
-		fields = append(fields, stage.Field{Key: "why", Value: m.state.Why})
-	}
-	return m.notify("READY=1\nSTATUS=" + stage.FormatFields(fields...))
-}
-
-func (m *machine) withoutTPM(err error) error {
-	m.log.Warn("this machine can not attest and gets no overlay", "err", err)
-	m.state.Tier, m.state.Why = protocol.None, err.Error()
-	m.warn("others do not know of it", m.enter(NoTPM))
-	return m.tell()
-}
-
-// giveUp reboots: the root is half of one machine and half of another, or the overlay might be used by what
-// can still attest.
-func (m *machine) giveUp(err error) error {
-	m.log.Error("the overlay is not usable, the machine reboots", "err", err)
-	return errors.Join(err, m.reboot())
-}
-
 func (m *machine) enter(p Phase) error {
 	m.state.Phase = p
 	if p != NoTPM {
@@ -278,7 +188,7 @@ func (m *machine) repeat(ctx context.Context, try func() error) {
 		m.state.Why = text
 		m.warn("others do not know of it", m.state.write(m.dir))
 		m.warn("init does not know of it", m.notify("STATUS="+stage.FormatFields(stage.Field{Key: "why", Value: text})))
-		m.said.tell(m.log, text)
+		m.said.Tell(m.log, slog.LevelWarn, text)
 		m.sleep(ctx, p.after(err))
 		if ctx.Err() != nil {
 			return
@@ -289,48 +199,5 @@ func (m *machine) repeat(ctx context.Context, try func() error) {
 func (m *machine) warn(consequence string, err error) {
 	if err != nil {
 		m.log.Warn(consequence, "err", err)
-	}
-}
-
-// pauses is how long to wait after each of several errors.
-type pauses struct{ quick, slow int }
-
-// after is longer with each error, up to a limit, give or take a fifth. A server that refuses is not asked as
-// often as one that does not answer, and one that says when, then.
-func (p *pauses) after(err error) time.Duration {
-	if gone, ok := errors.AsType[*client.Unreachable](err); ok && gone.After > 0 {
-		return gone.After
-	}
-	d, most, n := firstPause, lastPause, &p.quick
-	if refused, ok := errors.AsType[*client.Refused](err); ok {
-		if refused.After > 0 {
-			return refused.After
-		}
-		d, most, n = firstRefusal, lastRefusal, &p.slow
-	}
-	if _, ok := errors.AsType[unfit](err); ok {
-		d, most, n = lastRefusal, lastRefusal, &p.slow
-	}
-	d = min(d<<min(*n, 10), most)
-	*n++
-	return d*4/5 + rand.N(d*2/5)
-}
-
-// teller says the same again only at the 2nd, 4th, 8th time and so on.
-type teller struct {
-	text  string
-	times int
-}
-
-func (t *teller) tell(log *slog.Logger, text string) {
-	if text != t.text {
-		*t = teller{text: text}
-	}
-	t.times++
-	switch {
-	case t.times == 1:
-		log.Warn(text)
-	case t.times&(t.times-1) == 0:
-		log.Warn(text, "times", t.times)
 	}
 }

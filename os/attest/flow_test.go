@@ -127,6 +127,9 @@ func TestFlow(t *testing.T) {
 	if err := l.runs(t, good); err != nil {
 		t.Fatal(err)
 	}
+	if want := "the TPM has the keys of this boot\" node=node7\n"; !strings.Contains(l.output.String(), want) {
+		t.Errorf("the log has no %q: %s", want, &l.output)
+	}
 	want := State{Phase: Capped, Node: "node7", Tier: protocol.Attested, Overlay: 7, Time: l.result.Grant.Time, Expires: l.result.Certificate.Leaf.NotAfter}
 	if s, err := ReadState(l.dir); err != nil || s != want {
 		t.Errorf("%+v, %v; want %+v", s, err, want)
@@ -223,7 +226,7 @@ func TestAgain(t *testing.T) {
 			if err := l.runs(t, c.did); err != nil {
 				t.Fatal(err)
 			}
-			if got := strings.Count(l.output.String(), "\n"); name != "cap" && got != 3 {
+			if got := strings.Count(l.output.String(), "level=WARN"); name != "cap" && got != 3 {
 				t.Errorf("it says %d things, where 1st, 2nd and 4th time are to be told", got)
 			}
 		})

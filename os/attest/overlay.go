@@ -16,6 +16,7 @@ import (
 	"github.com/ember-os/ember/attest/overlay/manifest"
 	"github.com/ember-os/ember/attest/tpm"
 	"github.com/ember-os/ember/os/cmdline"
+	"github.com/ember-os/ember/os/download"
 	"github.com/ember-os/ember/os/lkg/booted"
 )
 
@@ -59,7 +60,7 @@ func (p *program) stage(ctx context.Context, r *client.Result) (overlay, error) 
 	if err != nil {
 		return nil, err
 	}
-	f := fetcher{server: server, known: c.Client(&r.Certificate), others: p.others(), pause: firstPause, stall: stall}
+	f := fetcher{server: server, known: c.Client(&r.Certificate), others: p.others()}
 	defer f.known.CloseIdleConnections()
 	defer f.others.CloseIdleConnections()
 	sealed.Ciphertext = func() (io.ReadCloser, error) {
@@ -179,7 +180,7 @@ func (p *program) others() *http.Client {
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 		TLSHandshakeTimeout:    10 * time.Second,
-		ResponseHeaderTimeout:  stall,
+		ResponseHeaderTimeout:  download.Stall,
 		MaxResponseHeaderBytes: 64 << 10,
 		DisableCompression:     true,
 	}}

@@ -2,7 +2,6 @@ package attest
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -15,11 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"filippo.io/age"
 	"github.com/ember-os/ember/attest/client"
-	"github.com/ember-os/ember/attest/overlay/archive"
 	"github.com/ember-os/ember/attest/overlay/manifest"
-	"github.com/ember-os/ember/attest/overlay/seal"
+	"github.com/ember-os/ember/attest/overlay/overlaytest"
 	"github.com/ember-os/ember/attest/protocol"
 	"github.com/ember-os/ember/os/cmdline"
 	"github.com/ember-os/ember/os/lkg/booted"
@@ -28,7 +25,7 @@ import (
 
 // signed is an overlay with /etc/motd, and who can sign and open it.
 type signed struct {
-	signer     ed25519.PrivateKey
+	overlaytest.Maker
 	ciphertext []byte
 	manifest   *manifest.Manifest
 	fileKey    []byte
@@ -36,43 +33,16 @@ type signed struct {
 
 func newOverlay(t *testing.T) *signed {
 	t.Helper()
-	server, err := age.GenerateHybridIdentity()
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, signer, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	now := time.Now().UTC().Truncate(time.Second)
-	m := &manifest.Manifest{Format: manifest.Format, Name: "rack", Version: 7, Created: now.Add(-time.Hour), Expires: now.Add(time.Hour)}
-	var file bytes.Buffer
-	err = seal.Seal(&file, []age.Recipient{server.Recipient()}, m, func(w *archive.Writer) error {
-		if err := w.Add(archive.Entry{Path: "etc", Kind: archive.Directory, Mode: 0o755, UID: os.Getuid(), GID: os.Getgid()}, nil); err != nil {
-			return err
-		}
-		return w.Add(archive.Entry{Path: "etc/motd", Mode: 0o640, Size: 5, UID: os.Getuid(), GID: os.Getgid()}, strings.NewReader("hello"))
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := seal.FileKey(file.Bytes()[:min(file.Len(), seal.HeaderSize)], server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &signed{signer, file.Bytes(), m, key}
+	s := &signed{Maker: overlaytest.New(t), manifest: overlaytest.Manifest("rack", 7)}
+	now := s.manifest.Created
+	s.manifest.Created, s.manifest.Expires = now.Add(-time.Hour), now.Add(time.Hour)
+	s.ciphertext = s.Seal(t, s.manifest, "hello")
+	s.fileKey = s.FileKey(t, s.ciphertext)
+	return s
 }
 
-func (s *signed) sign(t *testing.T) []byte {
-	t.Helper()
-	b, err := manifest.Sign(s.manifest, s.signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-func (s *signed) key() string { return manifest.Key(s.signer.Public().(ed25519.PublicKey)).String() }
+func (s *signed) sign(t *testing.T) []byte { return s.Sign(t, s.manifest) }
+func (s *signed) key() string              { return s.Key().String() }
 
 // ours is what the machine of the tests has booted.
 var ours = manifest.Digest{7}

@@ -1,16 +1,12 @@
 package attest
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/ember-os/ember/attest/protocol"
-	"github.com/google/renameio/v2"
+	"github.com/ember-os/ember/os/jsonfile"
 )
 
 // Run is the directory of what the rest of the machine may know of the attestation; it is in memory.
@@ -47,26 +43,16 @@ type State struct {
 }
 
 // ReadState reads the state in a directory; it is zero where nothing attests.
-func ReadState(dir string) (s State, err error) {
-	text, err := os.ReadFile(filepath.Join(dir, StateFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return State{}, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(text, &s)
-	}
+func ReadState(dir string) (State, error) {
+	s, err := jsonfile.Read[State](filepath.Join(dir, StateFile))
 	if err != nil {
-		return State{}, fmt.Errorf("reading the state of the attestation: %w", err)
+		return s, fmt.Errorf("reading the state of the attestation: %w", err)
 	}
 	return s, nil
 }
 
 func (s State) write(dir string) error {
-	text, err := json.MarshalIndent(s, "", "  ")
-	if err == nil {
-		err = renameio.WriteFile(filepath.Join(dir, StateFile), append(text, '\n'), 0o644)
-	}
-	if err != nil {
+	if err := jsonfile.Write(filepath.Join(dir, StateFile), s, 0o644); err != nil {
 		return fmt.Errorf("writing the state of the attestation: %w", err)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/ember-os/ember/attest/protocol"
 	"github.com/ember-os/ember/attest/tpm"
 	"github.com/ember-os/ember/os/cmdline"
+	"github.com/ember-os/ember/os/download"
 	"github.com/ember-os/ember/os/logline"
 )
 
@@ -78,7 +80,8 @@ func (s *Steps) TPM() (bool, error) {
 		return false, nil
 	}
 	if err == nil {
-		s.session, s.state.Node = session, session.Node()
+		s.session = session
+		s.name(session)
 	}
 	return err == nil, err
 }
@@ -94,10 +97,17 @@ func (s *Steps) Attest(ctx context.Context) error {
 	if has, err := s.TPM(); err != nil || !has {
 		return errors.Join(err, s.state.write(s.dir))
 	}
+	return s.insist(ctx, func() (err error) {
+		s.result, err = s.ask(ctx, s.session)
+		return err
+	})
+}
+
+// insist does try again while nobody answers, until ctx ends.
+func (s *Steps) insist(ctx context.Context, try func() error) error {
 	for p := (pauses{}); ; {
-		result, err := s.ask(ctx, s.session)
+		err := try()
 		if err == nil || !Unanswered(err) {
-			s.result = result
 			return err
 		}
 		s.note(err)
@@ -111,7 +121,7 @@ func (s *Steps) Attest(ctx context.Context) error {
 // note tells people why there is no answer.
 func (s *Steps) note(err error) {
 	s.state.Why = logline.Visible(err.Error())
-	s.said.tell(s.log, s.state.Why)
+	s.said.Tell(s.log, slog.LevelWarn, s.state.Why)
 	s.warn("others do not know of it", s.state.write(s.dir))
 }
 
@@ -122,18 +132,10 @@ func (s *Steps) Fetch(ctx context.Context, least Least) error {
 	if s.result == nil || s.result.Grant.Overlay == nil {
 		return nil
 	}
-	for p := (pauses{}); ; {
-		o, err := s.stage(ctx, s.result)
-		if err == nil || !Unanswered(err) {
-			s.overlay = o
-			return err
-		}
-		s.note(err)
-		s.sleep(ctx, p.after(err))
-		if ctx.Err() != nil {
-			return err
-		}
-	}
+	return s.insist(ctx, func() (err error) {
+		s.overlay, err = s.stage(ctx, s.result)
+		return err
+	})
 }
 
 // Open takes an overlay that was kept when the machine had that name. It is read before Open returns.
@@ -203,9 +205,9 @@ func (s *Steps) Probe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	resp, err := do(h, r)
+	resp, err := download.Do(h, r)
 	if err != nil {
-		return err
+		return fmt.Errorf("asking %s: %w", r.URL.Host, err)
 	}
 	resp.Body.Close()
 	if resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests {
@@ -236,7 +238,7 @@ func (s *Steps) closeSession() (err error) {
 func Unanswered(err error) bool {
 	_, gone := errors.AsType[*client.Unreachable](err)
 	_, untrusted := errors.AsType[*client.Untrusted](err)
-	return gone || untrusted || errors.As(err, new(unanswered))
+	return gone || untrusted || errors.As(err, new(download.Unanswered))
 }
 
 // Refused tells whether an error is that the right server says no.

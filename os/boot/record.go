@@ -1,14 +1,9 @@
 package boot
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 
-	"github.com/google/renameio/v2"
-
+	"github.com/ember-os/ember/os/jsonfile"
 	"github.com/ember-os/ember/os/lkg/machine"
 )
 
@@ -25,26 +20,16 @@ type Record struct {
 }
 
 // ReadRecord reads the record at a path; it is zero where there is none.
-func ReadRecord(path string) (r Record, err error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Record{}, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(text, &r)
-	}
+func ReadRecord(path string) (Record, error) {
+	r, err := jsonfile.Read[Record](path)
 	if err != nil {
-		return Record{}, fmt.Errorf("reading how far the boot is: %w", err)
+		return r, fmt.Errorf("reading how far the boot is: %w", err)
 	}
 	return r, nil
 }
 
 func (r Record) write(path string) error {
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err == nil {
-		err = renameio.WriteFile(path, append(text, '\n'), 0o644)
-	}
-	if err != nil {
+	if err := jsonfile.Write(path, r, 0o644); err != nil {
 		return fmt.Errorf("writing how far the boot is: %w", err)
 	}
 	return nil

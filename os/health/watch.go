@@ -2,17 +2,13 @@ package health
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/ember-os/ember/os/jsonfile"
 	"github.com/ember-os/ember/os/stage"
-	"github.com/google/renameio/v2"
 )
 
 // The time between two looks: at first, and of a node that has been healthy for steady.
@@ -39,7 +35,7 @@ func (l *looker) watch(ctx context.Context, changed func(Report)) {
 			l.Log.Log(ctx, line.level, line.text)
 		}
 		if news {
-			if err := write(l.paths.report, r); err != nil {
+			if err := jsonfile.Write(l.paths.report, r, 0o644); err != nil {
 				l.Log.Warn("nobody can see how healthy the node is", "err", err)
 			}
 			changed(r)
@@ -112,26 +108,4 @@ func (h *history) pause(now time.Duration) time.Duration {
 		return seldom
 	}
 	return often
-}
-
-func write(path string, r Report) error {
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	// renameio would try /tmp first, which anything may be mounted on.
-	return renameio.WriteFile(path, append(text, '\n'), 0o644, renameio.WithTempDir(filepath.Dir(path)))
-}
-
-// Read reads a report of Watch.
-func Read(path string) (Report, error) {
-	text, err := os.ReadFile(path)
-	var r Report
-	if err == nil {
-		err = json.Unmarshal(text, &r)
-	}
-	if err != nil {
-		return Report{}, fmt.Errorf("reading how healthy the node is: %w", err)
-	}
-	return r, nil
 }

@@ -7,12 +7,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/ember-os/ember/os/jsonfile"
 	"github.com/ember-os/ember/os/logline"
 )
 
@@ -48,7 +48,7 @@ func TestWatch(t *testing.T) {
 	if bad.Healthy || bad.Why() != "command disk: it has ended badly: exit status 1, and says no disk" || !good.Healthy || good.Since <= bad.Since {
 		t.Errorf("%+v, then %+v", bad, good)
 	}
-	if got, err := Read(l.paths.report); err != nil || got.Healthy != good.Healthy || got.Since != good.Since || got.Why() != good.Why() {
+	if got, err := jsonfile.Read[Report](l.paths.report); err != nil || got.Healthy != good.Healthy || got.Since != good.Since || got.Why() != good.Why() {
 		t.Errorf("read back %+v, %v", got, err)
 	}
 	want := []string{"<6>services: none of 1 is down", "<6>command disk: no disk",
@@ -120,18 +120,8 @@ func TestLog(t *testing.T) {
 	}
 }
 
-func TestRead(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "health.json")
+func TestWhy(t *testing.T) {
 	want := Report{Healthy: true, Since: time.Second, Checks: []Check{healthy("services", "up"), {Name: "kubernetes", Healthy: true, Reason: "ready", Failed: 2}}}
-	if _, err := Read(path); err == nil {
-		t.Error("there is a report")
-	}
-	if err := write(path, want); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := Read(path); err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("%+v, %v", got, err)
-	}
 	if got := want.Why(); got != "services: up; kubernetes: ready, and it flaps" {
 		t.Error(got)
 	}

@@ -11,7 +11,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strings"
 
@@ -23,9 +22,6 @@ import (
 
 // ErrForbidden says that this kernel loads no other.
 var ErrForbidden = errors.New("the kernel forbids it: kernel.kexec_load_disabled is set, or it is locked down and demands a signature")
-
-// loaded is 1 if a kernel is loaded.
-const loaded = "/sys/kernel/kexec_loaded"
 
 // Load has the kernel and initrd of a unified kernel image loaded, with its command line and more words behind it. It
 // replaces what was loaded before.
@@ -62,18 +58,4 @@ func load(image []byte, words []string) error {
 // file keeps a part of an image in a file, which is how the kernel takes it.
 func file(name string, content []byte) (*os.File, error) {
 	return memfile.New(name, bytes.NewReader(content), int64(len(content)))
-}
-
-// Loaded tells whether a kernel is loaded. One without kexec says no.
-func Loaded() (bool, error) { return isLoaded(loaded) }
-
-func isLoaded(path string) (bool, error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("asking whether a kernel is loaded: %w", err)
-	}
-	return strings.TrimSpace(string(text)) == "1", nil
 }

@@ -2,8 +2,6 @@ package kexec
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -44,23 +42,5 @@ func TestNoImage(t *testing.T) {
 		if err := Load(b); err == nil || !strings.Contains(err.Error(), "reading a") {
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-}
-
-func TestLoaded(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "loaded")
-	if is, err := isLoaded(path); is || err != nil {
-		t.Errorf("%v, %v", is, err)
-	}
-	for text, want := range map[string]bool{"0\n": false, "1\n": true} {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if is, err := isLoaded(path); is != want || err != nil {
-			t.Errorf("%q: %v, %v", text, is, err)
-		}
-	}
-	if _, err := isLoaded(filepath.Dir(path)); err == nil {
-		t.Error("a directory is read")
 	}
 }

@@ -3,15 +3,11 @@
 package netstate
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
-	"os"
 	"time"
 
-	"github.com/google/renameio/v2"
+	"github.com/ember-os/ember/os/jsonfile"
 )
 
 // Path is the file.
@@ -72,27 +68,16 @@ type Address struct {
 
 // Read reads the file at path. Before the daemon has written it the state is zero.
 func Read(path string) (State, error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return State{}, nil
-	}
+	s, err := jsonfile.Read[State](path)
 	if err != nil {
-		return State{}, fmt.Errorf("reading the network's state: %w", err)
-	}
-	var s State
-	if err := json.Unmarshal(text, &s); err != nil {
-		return State{}, fmt.Errorf("reading the network's state from %s: %w", path, err)
+		return s, fmt.Errorf("reading the network's state: %w", err)
 	}
 	return s, nil
 }
 
 // Write replaces the file at path.
 func (s State) Write(path string) error {
-	text, err := json.MarshalIndent(s, "", "  ")
-	if err == nil {
-		err = renameio.WriteFile(path, append(text, '\n'), 0o644)
-	}
-	if err != nil {
+	if err := jsonfile.Write(path, s, 0o644); err != nil {
 		return fmt.Errorf("writing the network's state: %w", err)
 	}
 	return nil

@@ -144,7 +144,7 @@ func (d *daemon) hear(ctx context.Context) {
 		}
 		if err != nil {
 			d.Log.Warn("hearing router advertisements", "err", err)
-			pause(ctx, retry)
+			pause(ctx)
 			continue
 		}
 		d.post(ctx, func() {

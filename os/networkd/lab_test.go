@@ -2,7 +2,6 @@ package networkd
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -302,7 +301,7 @@ func (l *lab) wantRoutes(family int, want ...string) {
 			return
 		}
 		if time.Now().After(deadline) {
-			l.Fatal(fmt.Sprintf("the routes are %q, want %q", got, want))
+			l.Fatalf("the routes are %q, want %q", got, want)
 		}
 	}
 }

@@ -85,7 +85,7 @@ func (d *daemon) start4(ctx context.Context, l *link) {
 			}
 			if err != nil {
 				log.Warn("DHCPv4 starts again", "err", err)
-				pause(ctx, retry)
+				pause(ctx)
 			}
 		}
 	})
@@ -107,7 +107,7 @@ func (d *daemon) start6(ctx context.Context, l *link) {
 			}
 			if err != nil {
 				log.Warn("DHCPv6 starts again", "err", err)
-				pause(ctx, retry)
+				pause(ctx)
 			}
 		}
 	})
@@ -121,10 +121,11 @@ func (l *link) stop() {
 	}
 }
 
-func pause(ctx context.Context, t time.Duration) {
+// pause is before another try.
+func pause(ctx context.Context) {
 	select {
 	case <-ctx.Done():
-	case <-time.After(t):
+	case <-time.After(retry):
 	}
 }
 

@@ -23,7 +23,7 @@ func (d *daemon) watch(ctx context.Context) {
 		if err := d.watchOnce(ctx); err != nil {
 			d.Log.Warn("watching the links starts again", "err", err)
 		}
-		pause(ctx, retry)
+		pause(ctx)
 	}
 }
 

@@ -27,11 +27,11 @@ func TestMain(m *testing.M) {
 	if os.Args[0] == "stubborn" {
 		signal.Ignore(syscall.SIGTERM)
 		os.Stdout.WriteString("ready")
-		select {}
+		time.Sleep(time.Hour) // the runtime calls select {} a deadlock
 	}
 	if os.Args[0] == "docile" {
 		os.Stdout.WriteString("ready")
-		select {}
+		time.Sleep(time.Hour) // the runtime calls select {} a deadlock
 	}
 	os.Exit(m.Run())
 }

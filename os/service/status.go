@@ -9,8 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ember-os/ember/os/jsonfile"
 	"github.com/ember-os/ember/os/stage"
-	"github.com/google/renameio/v2"
 )
 
 // State is what a unit does now.
@@ -87,11 +87,7 @@ func (m *Manager) publish() {
 
 // write writes the file, and tells whether it could. That it can not is said once.
 func (m *Manager) write() bool {
-	text, err := json.MarshalIndent(m.Statuses(), "", "  ")
-	if err == nil {
-		// renameio would try /tmp first, which anything may be mounted on.
-		err = renameio.WriteFile(filepath.Join(m.o.Dir, File), append(text, '\n'), 0o644, renameio.WithTempDir(m.o.Dir))
-	}
+	err := jsonfile.Write(filepath.Join(m.o.Dir, File), m.Statuses(), 0o644)
 	if err != nil && !m.writeFailed.Swap(true) {
 		m.o.Log.Warn("nobody can see the states of services", "err", err)
 	}

@@ -1,7 +1,6 @@
 package status
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -9,8 +8,8 @@ import (
 
 	"github.com/ember-os/ember/os/bootreason"
 	"github.com/ember-os/ember/os/crash"
+	"github.com/ember-os/ember/os/jsonfile"
 	"github.com/ember-os/ember/os/logline"
-	"github.com/google/renameio/v2"
 )
 
 // LastBoot is how the boot before this one ended, as far as it left a trace.
@@ -49,12 +48,9 @@ func takeLastBoot(root string) (LastBoot, error) {
 
 func (l LastBoot) save(root string) error {
 	path := filepath.Join(root, lastBootFile)
-	b, err := json.MarshalIndent(l, "", "  ")
+	err := os.MkdirAll(filepath.Dir(path), 0o755)
 	if err == nil {
-		err = os.MkdirAll(filepath.Dir(path), 0o755)
-	}
-	if err == nil {
-		err = renameio.WriteFile(path, append(b, '\n'), 0o600) // a kernel log is for root
+		err = jsonfile.Write(path, l, 0o600) // a kernel log is for root
 	}
 	if err != nil {
 		return fmt.Errorf("keeping how the last boot ended: %w", err)

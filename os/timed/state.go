@@ -1,14 +1,10 @@
 package timed
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"time"
 
-	"github.com/google/renameio/v2"
+	"github.com/ember-os/ember/os/jsonfile"
 )
 
 // Path is the file that tells the rest of the system about the clock; it is
@@ -25,29 +21,8 @@ type State struct {
 	Why          string        `json:",omitempty"` // why it could not be compared since, for people
 }
 
-// ReadState reads the file at path. Before the daemon has written it the state is
-// zero.
-func ReadState(path string) (State, error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return State{}, nil
-	}
-	if err != nil {
-		return State{}, fmt.Errorf("reading the clock's state: %w", err)
-	}
-	var s State
-	if err := json.Unmarshal(text, &s); err != nil {
-		return State{}, fmt.Errorf("reading the clock's state from %s: %w", path, err)
-	}
-	return s, nil
-}
-
 func (s State) write(path string) error {
-	text, err := json.MarshalIndent(s, "", "  ")
-	if err == nil {
-		err = renameio.WriteFile(path, append(text, '\n'), 0o644)
-	}
-	if err != nil {
+	if err := jsonfile.Write(path, s, 0o644); err != nil {
 		return fmt.Errorf("writing the clock's state: %w", err)
 	}
 	return nil

@@ -13,6 +13,11 @@ def _image_sbom_impl(ctx):
     out = ctx.actions.declare_file(ctx.label.name + ".spdx.json")
     repeated = ["--component=" + f.path for f in ctx.files.components]
     repeated += ["--go-sum=" + f.path for f in ctx.files.go_sums]
+    inputs = ctx.files.components + ctx.files.go_sums
+    if ctx.attr.debian:
+        repeated.append("--debian-lock=" + ctx.file.debian_lock.path)
+        repeated += ["--debian={}={}".format(name, licence) for name, licence in ctx.attr.debian.items()]
+        inputs.append(ctx.file.debian_lock)
     repeated += ["--public={}={}".format(address, name) for address, name in ctx.attr.distributions.items()]
     ctx.actions.run(
         executable = ctx.executable._sbom,
@@ -29,7 +34,7 @@ def _image_sbom_impl(ctx):
             "--licences=" + ctx.file._licences.path,
             "--out=" + out.path,
         ] + repeated,
-        inputs = [image.sbom, image.layout, image.lock, imports, ctx.file.go_mod, ctx.file._licences] + ctx.files.components + ctx.files.go_sums,
+        inputs = [image.sbom, image.layout, image.lock, imports, ctx.file.go_mod, ctx.file._licences] + inputs,
         outputs = [out],
         mnemonic = "Sbom",
     )
@@ -43,6 +48,8 @@ image_sbom = rule(
     doc = "An image's SPDX 2.3 document. It fails on a Go module whose licence is not in //tools/sbom:licences.txt.",
     attrs = {
         "components": attr.label_list(allow_files = [".json"], doc = "What is beside the image, such as the kernel: Component of //tools/sbom."),
+        "debian": attr.string_dict(doc = "Debian packages of which parts are delivered beside the image, such as boot loaders: the name, and the licence of these parts."),
+        "debian_lock": attr.label(allow_single_file = [".lock"], doc = "The lock that has these packages."),
         "distributions": attr.string_dict(doc = "How the address of a public repository begins: the distribution that package URLs name for its packages."),
         "go_mod": attr.label(mandatory = True, allow_single_file = True, doc = "go.mod, which names the program's modules."),
         "go_sums": attr.label_list(mandatory = True, allow_files = [".sum"], doc = "go.sum of every Go program in the image, which have the hashes of their modules."),

@@ -2,10 +2,11 @@
 //
 // apko names the image and its layers, and packages only if they carry SBOMs of
 // their own. Added are the APK packages of the image's database, the Go modules
-// linked into their programs, and components given by hand, such as the kernel.
-// Go programs say themselves of which modules they were built, but for those that
-// Bazel's rules link: theirs are found by what is linked. The result is a function of the inputs; its namespace is made
-// unique with a hash of its content, as SPDX wants it.
+// linked into their programs, and components that are delivered beside the image:
+// the kernel, and Debian packages of which parts are in what boots it. Go programs
+// say themselves of which modules they were built, but for those that Bazel's rules
+// link: theirs are found by what is linked. The result is a function of the inputs;
+// its namespace is made unique with a hash of its content, as SPDX wants it.
 package sbom
 
 import (

@@ -239,6 +239,22 @@ func TestValid(t *testing.T) {
 	}
 }
 
+func TestDebian(t *testing.T) {
+	lock := []byte(`suite trixie
+package grub
+deb grub-common 2.12-9 debian pool/main/g/grub2/grub-common_2.12-9_amd64.deb 1 aa
+deb grub 1:2.12-9+deb13u2 debian-security pool/main/g/grub2/grub_2.12-9%2bdeb13u2_all.deb 2 bb
+`)
+	want := Component{Name: "grub", Version: "1:2.12-9+deb13u2", License: "GPL-3.0-or-later", Source: "Debian package with the SHA-256 bb",
+		PURL: "pkg:deb/debian/grub@1:2.12-9%2Bdeb13u2?arch=all"}
+	if got, err := Debian(lock, "grub", "GPL-3.0-or-later"); err != nil || got != want {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := Debian(lock, "trixie", ""); err == nil {
+		t.Error("there is a package that the lock has not")
+	}
+}
+
 func TestCheckLicences(t *testing.T) {
 	if err := full(t).CheckLicences(); err != nil {
 		t.Errorf("all licences are there: %v", err)

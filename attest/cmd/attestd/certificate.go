@@ -61,6 +61,9 @@ func makeCertificate(stdout io.Writer, dir string, names []string, now time.Time
 	if err != nil {
 		return fmt.Errorf("writing the server's key: %w", err)
 	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("making the folder for the server's key: %w", err)
+	}
 	for _, file := range []struct {
 		name, kind string
 		bytes      []byte

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/tls"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -12,7 +13,7 @@ import (
 )
 
 func TestCertificate(t *testing.T) {
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "next") // which it makes
 	now := time.Now()
 	var said strings.Builder
 	if err := makeCertificate(&said, dir, []string{"attest.example", "192.0.2.1", "2001:db8::1"}, now); err != nil {

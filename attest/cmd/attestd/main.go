@@ -6,6 +6,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ember-os/ember/attest/admin"
+	"github.com/ember-os/ember/attest/client"
 	"github.com/ember-os/ember/attest/roster"
 	"github.com/ember-os/ember/attest/store"
 	"github.com/ember-os/ember/os/cli"
@@ -40,6 +42,11 @@ For operators, while the server runs:
   enroll NODE|FILE   enroll machines: by name, or a file with keys in PEM or names
   revoke NODE        let a machine in no more
   forget NODE        undo enroll, approve and revoke
+  backup FOLDER      copy the data folder to a new folder
+
+While no server runs:
+  import FOLDER      put what the store of such a copy has into the store of the
+                     configuration, which must be empty: to go on with etcd
 
 NODE is the SHA-256 of the machine's endorsement key, 64 hex digits.
 
@@ -76,7 +83,7 @@ func commands() []cli.Command {
 		everywhere(s)
 		s.StringVar(&note, "note", "", "")
 	}
-	client := func() (*admin.Client, error) {
+	connect := func() (*admin.Client, error) {
 		c, err := readConfig(config, f)
 		if err != nil {
 			return nil, err
@@ -92,7 +99,7 @@ func commands() []cli.Command {
 			if err := store.CheckNode(args[0]); err != nil {
 				return cli.Misuse("%v", err)
 			}
-			c, err := client()
+			c, err := connect()
 			if err != nil {
 				return err
 			}
@@ -107,7 +114,7 @@ func commands() []cli.Command {
 			if err := cli.NoArguments(args); err != nil {
 				return err
 			}
-			c, err := client()
+			c, err := connect()
 			if err != nil {
 				return err
 			}
@@ -129,13 +136,38 @@ func commands() []cli.Command {
 			if err := cli.NoArguments(args); err != nil {
 				return err
 			}
-			return check(ctx, config, f)
+			return check(ctx, os.Stdout, config, f)
 		}},
 		{Name: "certificate", Flags: func(s *flag.FlagSet) { s.StringVar(&out, "out", ".", "") }, Run: func(_ context.Context, args []string) error {
 			if len(args) == 0 {
 				return cli.Misuse("certificate needs a name or address of the server")
 			}
 			return makeCertificate(os.Stdout, out, args, time.Now())
+		}},
+		{Name: "backup", Flags: everywhere, Run: func(ctx context.Context, args []string) error {
+			if len(args) != 1 {
+				return cli.Misuse("backup needs the name of a new folder")
+			}
+			c, err := readConfig(config, f)
+			if err != nil {
+				return err
+			}
+			return backup(ctx, c, args[0])
+		}},
+		{Name: "import", Flags: everywhere, Run: func(ctx context.Context, args []string) error {
+			if len(args) != 1 {
+				return cli.Misuse("import needs the name of a folder that backup has made")
+			}
+			c, err := readConfig(config, f)
+			if err != nil {
+				return err
+			}
+			n, err := restore(ctx, c, args[0])
+			if err != nil {
+				return err
+			}
+			fmt.Printf("%d entries are in the store\n", n)
+			return nil
 		}},
 		list("queue", showQueue),
 		list("machines", showMachines),
@@ -148,7 +180,7 @@ func commands() []cli.Command {
 			if err != nil {
 				return err
 			}
-			c, err := client()
+			c, err := connect()
 			if err != nil {
 				return err
 			}
@@ -162,8 +194,9 @@ func commands() []cli.Command {
 	}
 }
 
-// check tells of all that is wrong, also of what a server would only warn of.
-func check(ctx context.Context, path string, f flags) error {
+// check tells of all that is wrong, also of what a server would only warn of. If nothing is, it says how others know
+// this server.
+func check(ctx context.Context, stdout io.Writer, path string, f flags) error {
 	c, err := readConfig(path, f)
 	if err != nil {
 		return err
@@ -183,7 +216,12 @@ func check(ctx context.Context, path string, f flags) error {
 	if n := len(l.warnings); n > 0 {
 		return fmt.Errorf("%d problems in the files that %s names", n, filepath.Base(path))
 	}
-	return nil
+	if l.certificate == nil {
+		return nil
+	}
+	leaf := l.certificate.Leaf
+	_, err = fmt.Fprintf(stdout, "the pin of the TLS key is %s, its certificate ends at %s\n", client.PinOf(leaf), leaf.NotAfter.UTC().Format(time.RFC3339))
+	return err
 }
 
 // named are machines by name, or those in a file.

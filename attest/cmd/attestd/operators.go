@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -18,9 +19,20 @@ import (
 	"github.com/ember-os/ember/attest/server"
 )
 
-// adminHandler serves operators, however they come.
-func (p *process) adminHandler() http.Handler {
-	s := &admin.Server{
+// localHandler serves operators at the unix socket, who may have a copy of the store: whose user can read it anyhow.
+func (p *process) localHandler() http.Handler {
+	s := p.adminServer()
+	if b, ok := p.store.(interface{ Backup(io.Writer) error }); ok {
+		s.Backup = b.Backup
+	}
+	return handlerOf(s)
+}
+
+// remoteHandler serves operators that come by TLS.
+func (p *process) remoteHandler() http.Handler { return p.named(handlerOf(p.adminServer())) }
+
+func (p *process) adminServer() *admin.Server {
+	return &admin.Server{
 		Registry:  p.registry,
 		Overlays:  func() *depot.Depot { return p.depot.Load() },
 		Published: p.published,
@@ -29,7 +41,10 @@ func (p *process) adminHandler() http.Handler {
 			p.server.Audit.Operator(ctx, time.Now(), server.Operation(a))
 		},
 	}
-	// A browser that has an operator's certificate does nothing for other sites.
+}
+
+// handlerOf serves operators. A browser that has an operator's certificate does nothing for other sites.
+func handlerOf(s *admin.Server) http.Handler {
 	return http.NewCrossOriginProtection().Handler(s.Handler())
 }
 

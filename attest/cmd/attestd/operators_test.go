@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"github.com/ember-os/ember/attest/admin"
 	"github.com/ember-os/ember/attest/client"
 	"github.com/ember-os/ember/attest/operator"
+	"github.com/ember-os/ember/attest/overlay/overlaytest"
 )
 
 const remote = minimal + "operators: {listen: \"127.0.0.1:0\", folder: operators}\n"
@@ -90,6 +92,11 @@ func TestRemoteOperators(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
+	t.Run("no copy of the store", func(t *testing.T) {
+		if err := asAnn.Backup(t.Context(), io.Discard); err == nil || !strings.Contains(err.Error(), "404") {
+			t.Errorf("%v", err)
+		}
+	})
 	t.Run("machines are no operators", func(t *testing.T) {
 		resp, err := r.machine(t).Get("https://" + r.address + "/v1/queue")
 		if err != nil {
@@ -149,17 +156,17 @@ func TestOperatorsNeedARestart(t *testing.T) {
 
 // TestOverlayPublish publishes an overlay to a server that runs: the next machine gets it.
 func TestOverlayPublish(t *testing.T) {
-	overlay := newOverlays(t)
-	r, certificate := begin(t, fmt.Sprintf("%soverlays: {folder: overlays, identity: identity.txt, keys: [%q], keep: 1}\n", remote, overlay.key()), func(t *testing.T) {
+	overlay := overlaytest.New(t)
+	r, certificate := begin(t, fmt.Sprintf("%soverlays: {folder: overlays, identity: identity.txt, keys: [%q], keep: 1}\n", remote, overlay.Key().String()), func(t *testing.T) {
 		writeFile(t, "operators/.keep", nil)
 		writeFile(t, "overlays/.keep", nil)
-		writeFile(t, "identity.txt", []byte(overlay.identity.String()+"\n"))
+		writeFile(t, "identity.txt", []byte(overlay.Server.String()+"\n"))
 	})
 	ann := keygen(t, "operators", "ann")
 	r.reload(t, "msg=reloaded")
 	c := r.operator(t, certificate.certificate, ann)
 	for version := uint64(1); version <= 2; version++ {
-		if _, err := c.Publish(t.Context(), "rack", overlay.seal(t, "rack", version), nil); err != nil {
+		if _, err := c.Publish(t.Context(), "rack", overlay.Folder(t, overlaytest.Manifest("rack", version), "hi"), nil); err != nil {
 			t.Fatal(err)
 		}
 		resp, err := r.machine(t).Get(fmt.Sprintf("https://%s/v1/overlay/rack/%d", r.address, version))
@@ -176,7 +183,7 @@ func TestOverlayPublish(t *testing.T) {
 	}
 	// What else is wrong with the configuration keeps the overlay from being used, and that is said.
 	writeFile(t, "attestd.yaml", []byte("nonsense: 1\n"))
-	if _, err := c.Publish(t.Context(), "rack", overlay.seal(t, "rack", 3), nil); err == nil || !strings.Contains(err.Error(), "the server's log says why") {
+	if _, err := c.Publish(t.Context(), "rack", overlay.Folder(t, overlaytest.Manifest("rack", 3), "hi"), nil); err == nil || !strings.Contains(err.Error(), "the server's log says why") {
 		t.Errorf("with a configuration that is none: %v", err)
 	}
 }

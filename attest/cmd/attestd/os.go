@@ -11,8 +11,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"unicode"
 
+	"github.com/ember-os/ember/os/logline"
 	"golang.org/x/sys/unix"
 )
 
@@ -97,12 +97,7 @@ func escapeGlob(path string) string {
 
 func printable(cells []string) []string {
 	for i, c := range cells {
-		cells[i] = strings.Map(func(r rune) rune {
-			if !unicode.IsPrint(r) {
-				return '?'
-			}
-			return r
-		}, c)
+		cells[i] = logline.Visible(c)
 		if cells[i] == "" {
 			cells[i] = "-"
 		}

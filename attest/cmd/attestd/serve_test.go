@@ -25,6 +25,7 @@ import (
 	"filippo.io/age"
 
 	"github.com/ember-os/ember/attest/admin"
+	"github.com/ember-os/ember/attest/client"
 	"github.com/ember-os/ember/attest/metrics"
 	"github.com/ember-os/ember/attest/policy"
 	"github.com/ember-os/ember/attest/protocol"
@@ -43,6 +44,8 @@ type running struct {
 	done    chan error
 	log     *output
 	admin   *admin.Client
+
+	registry *store.Registry
 }
 
 type output struct {
@@ -111,7 +114,7 @@ func begin(t *testing.T, text string, more ...func(*testing.T)) (*running, *issu
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.address, r.admin = l.machines.Addr().String(), admin.Unix("a.sock")
+	r.address, r.admin, r.registry = l.machines.Addr().String(), admin.Unix("a.sock"), p.registry
 	if l.remote != nil {
 		r.remote = l.remote.Addr().String()
 	}
@@ -300,9 +303,13 @@ func TestGracefulStop(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
-	prepare(t, minimal)
-	if err := check(t.Context(), "attestd.yaml", flags{}); err != nil {
+	_, certificate := prepare(t, minimal)
+	var said strings.Builder
+	if err := check(t.Context(), &said, "attestd.yaml", flags{}); err != nil {
 		t.Error(err)
+	}
+	if want := "pin of the TLS key is " + client.PinOf(certificate.certificate).String() + ", its certificate ends at 20"; !strings.Contains(said.String(), want) {
+		t.Errorf("it says %q without %q", &said, want)
 	}
 	id, err := age.GenerateHybridIdentity()
 	if err != nil {
@@ -311,7 +318,7 @@ func TestCheck(t *testing.T) {
 	writeFile(t, "identity.txt", []byte(id.String()+"\n"))
 	writeFile(t, "overlays/base/manifest", nil)
 	writeFile(t, "attestd.yaml", []byte(strings.ReplaceAll(minimal, "tiers: [attested]", "tiers: [attested], overlay: base")+"overlays: {folder: overlays, identity: identity.txt}\n"))
-	if err := check(t.Context(), "attestd.yaml", flags{}); err == nil || err.Error() != "2 problems in the files that attestd.yaml names" {
+	if err := check(t.Context(), io.Discard, "attestd.yaml", flags{}); err == nil || err.Error() != "2 problems in the files that attestd.yaml names" {
 		t.Errorf("%v", err)
 	}
 	// In this order, as each is missed before the ones that are gone already.
@@ -324,7 +331,7 @@ func TestCheck(t *testing.T) {
 		if err := os.Remove(step.file); err != nil {
 			t.Fatal(err)
 		}
-		if err := check(t.Context(), "attestd.yaml", flags{}); err == nil || !strings.Contains(err.Error(), step.want) {
+		if err := check(t.Context(), io.Discard, "attestd.yaml", flags{}); err == nil || !strings.Contains(err.Error(), step.want) {
 			t.Errorf("without %s: %v", step.file, err)
 		}
 	}

@@ -81,7 +81,7 @@ func (e *etcdStore) check() error {
 func openStore(ctx context.Context, c *config, log *slog.Logger) (store.Store, error) {
 	e := c.Store.Etcd
 	if len(e.Endpoints) == 0 {
-		s, err := bolt.Open(filepath.Join(c.Data, "store"))
+		s, err := bolt.Open(filepath.Join(c.Data, storeFile))
 		if err != nil {
 			return nil, err // not a nil pointer, which is no nil store.Store
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ember-os/ember/attest/admin"
 	"github.com/ember-os/ember/attest/view"
+	"github.com/ember-os/ember/os/logline"
 )
 
 // completionPatience is how long a shell waits for a server when somebody presses Tab.
@@ -46,7 +47,7 @@ func (a *app) completeQueue(o *connection) cobra.CompletionFunc {
 	return o.complete(func(ctx context.Context, c *admin.Client) (all []cobra.Completion, err error) {
 		queue, err := c.Queue(ctx)
 		for _, w := range queue {
-			all = append(all, cobra.CompletionWithDesc(w.Node, plain(w.Claims.Serial)))
+			all = append(all, cobra.CompletionWithDesc(w.Node, logline.Visible(w.Claims.Serial)))
 		}
 		return all, err
 	})

@@ -8,6 +8,7 @@ import (
 	"github.com/ember-os/ember/attest/admin"
 	"github.com/ember-os/ember/attest/store"
 	"github.com/ember-os/ember/attest/view"
+	"github.com/ember-os/ember/os/logline"
 )
 
 // leastName is how much of a machine's name is taken for it: nobody types it by accident.
@@ -43,7 +44,7 @@ func describe(r view.Row) string {
 		{"note ", r.Note}, {"serial ", r.Serial}, {"host ", r.Hostname}, {"last seen at ", r.Address}, {"", r.Verdict}, {"attested ", stamp(r.Attested)},
 	} {
 		if p.value != "" {
-			parts = append(parts, p.name+plain(p.value))
+			parts = append(parts, p.name+logline.Visible(p.value))
 		}
 	}
 	return strings.Join(parts, ", ")

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ember-os/ember/attest/policy"
+	"github.com/ember-os/ember/os/logline"
 )
 
 func (a *app) measurementsDiff() *cobra.Command {
@@ -61,18 +62,18 @@ func readBuild(path string) (*policy.Build, error) {
 }
 
 func (a *app) printDifference(d *policy.Difference) error {
-	a.printf("versions %s and %s\n", plain(d.OldVersion), plain(d.NewVersion))
+	a.printf("versions %s and %s\n", logline.Visible(d.OldVersion), logline.Visible(d.NewVersion))
 	if d.Same() {
 		return a.printf("Machines that boot them record the same.\n")
 	}
 	for _, f := range d.Files {
-		a.printf("\nfile %s\n", plain(f.Name))
+		a.printf("\nfile %s\n", logline.Visible(f.Name))
 		a.printSides(f.Old, f.New)
 	}
 	for _, p := range d.Paths {
-		a.printf("\nbooted by %s%s\n", plain(p.Name), map[string]string{"old": ", which the new build does not know", "new": ", which the old build did not know"}[p.Only])
+		a.printf("\nbooted by %s%s\n", logline.Visible(p.Name), map[string]string{"old": ", which the new build does not know", "new": ", which the old build did not know"}[p.Only])
 		for _, e := range p.Log {
-			a.printf("  PCR %d records %s\n", e.PCR, plain(e.What))
+			a.printf("  PCR %d records %s\n", e.PCR, logline.Visible(e.What))
 			a.printSides(e.Old, e.New)
 		}
 		for _, c := range p.Conditions {

@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/ember-os/ember/attest/view"
+	"github.com/ember-os/ember/os/logline"
 )
 
 // printNode prints all of a machine.
@@ -15,7 +16,7 @@ func printNode(w io.Writer, n view.Node, allEvents bool) error {
 	b := bufio.NewWriter(w)
 	row := func(name string, parts ...string) {
 		if text := join(", ", parts...); text != "" {
-			fmt.Fprintf(b, "%-10s%s\n", name, plain(text))
+			fmt.Fprintf(b, "%-10s%s\n", name, logline.Visible(text))
 		}
 	}
 	row("node", n.Node)
@@ -53,7 +54,7 @@ func printNode(w io.Writer, n view.Node, allEvents bool) error {
 }
 
 func printEvidence(w io.Writer, e *view.Evidence, allEvents bool) {
-	fmt.Fprintf(w, "\nquote of %s%s\n", stamp(e.Time), label(", beside policy ", plain(e.Policy)))
+	fmt.Fprintf(w, "\nquote of %s%s\n", stamp(e.Time), label(", beside policy ", logline.Visible(e.Policy)))
 	judged := make(map[int]bool)
 	t := newColumns(w)
 	fmt.Fprintln(t, "  PCR\tVALUE\tPOLICY")
@@ -76,7 +77,7 @@ func printEvidence(w io.Writer, e *view.Evidence, allEvents bool) {
 			hidden++
 			continue
 		}
-		fmt.Fprintf(t, "%s %d\t%d\t%s\t%s\t%s\n", mark(event.Differs), i+1, event.PCR, event.Name, event.Digest, plain(event.Text))
+		fmt.Fprintf(t, "%s %d\t%d\t%s\t%s\t%s\n", mark(event.Differs), i+1, event.PCR, event.Name, event.Digest, logline.Visible(event.Text))
 	}
 	for _, event := range e.Missing {
 		fmt.Fprintf(t, "> -\t%d\tis required and missing\t%s\t\n", event.PCR, event.Digest)
@@ -113,11 +114,11 @@ func judgement(p view.PCR) string {
 
 // printBoot prints the stages of a boot, with the time of each and how long it took to come to it.
 func printBoot(w io.Writer, boot view.Boot) {
-	fmt.Fprintf(w, "\nboot reported %s from %s%s%s\n", stamp(boot.Time), boot.Address, label(", ", plain(boot.Health)), label(": ", plain(boot.Why)))
+	fmt.Fprintf(w, "\nboot reported %s from %s%s%s\n", stamp(boot.Time), boot.Address, label(", ", logline.Visible(boot.Health)), label(": ", logline.Visible(boot.Why)))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	before := 0.0
 	for _, s := range boot.Stages {
-		fmt.Fprintf(t, "  %.3f s\t+%.3f\t  %s\n", s.T, s.T-before, plain(join(" ", s.Name, s.Fields)))
+		fmt.Fprintf(t, "  %.3f s\t+%.3f\t  %s\n", s.T, s.T-before, logline.Visible(join(" ", s.Name, s.Fields)))
 		before = s.T
 	}
 	t.Flush()

@@ -30,10 +30,10 @@ func (a *app) nodes() *cobra.Command {
 
 STATE is attested: it was let in and was there; granted: it was let in, and nobody has
 shown to be it; refused: it was not let in when it asked last; waiting: for an operator;
-enrolled: it has never asked; or revoked. TIER, IMAGE, OVERLAY and BOOT are of the last
-time that it was let in. VERDICT is the last one of all: ok, or the reason of a refusal
-and the PCRs that differ from the policy. With a "?" behind it, it is not proved that
-the machine itself has asked: anybody who knows its endorsement key can, in its name.`,
+enrolled: it has not asked since; or revoked. TIER, IMAGE, OVERLAY and BOOT are of the
+last time that it was let in. VERDICT is the last one of all: ok, or the reason of a
+refusal and the PCRs that differ from the policy. With a "?" behind it, it is not proved
+that the machine itself has asked: anybody who knows its endorsement key can, in its name.`,
 		Example: `  emberctl nodes
   emberctl nodes --state refused
   emberctl nodes --tier attested --overlay workers:7 --boot network

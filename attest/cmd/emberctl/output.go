@@ -8,8 +8,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
+	"github.com/ember-os/ember/os/logline"
 	"github.com/spf13/cobra"
 )
 
@@ -32,7 +32,7 @@ func table[T any](w io.Writer, header string, rows []T, cells func(T) []string) 
 	for _, r := range rows {
 		all := cells(r)
 		for i := range all {
-			if all[i] = plain(all[i]); all[i] == "" {
+			if all[i] = logline.Visible(all[i]); all[i] == "" {
 				all[i] = "-"
 			}
 		}
@@ -62,16 +62,6 @@ func (c *columns) Flush() error {
 		}
 	}
 	return nil
-}
-
-// plain is s without what a terminal would not print.
-func plain(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
 }
 
 // stamp is a time in a table, "" for none.

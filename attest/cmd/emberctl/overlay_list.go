@@ -9,6 +9,7 @@ import (
 
 	"github.com/ember-os/ember/attest/admin"
 	"github.com/ember-os/ember/attest/overlay/depot"
+	"github.com/ember-os/ember/os/logline"
 )
 
 func (a *app) overlayList() *cobra.Command {
@@ -84,7 +85,7 @@ func (a *app) printOverlays(list []depot.Overlay, now time.Time) error {
 	})
 	for _, overlay := range list {
 		if overlay.Problem != "" {
-			fmt.Fprintf(a.stderr, "emberctl: overlay %s: %s\n", overlay.Name, plain(overlay.Problem))
+			fmt.Fprintf(a.stderr, "emberctl: overlay %s: %s\n", overlay.Name, logline.Visible(overlay.Problem))
 		}
 	}
 	return err

@@ -18,6 +18,7 @@ import (
 	"github.com/ember-os/ember/attest/protocol"
 	"github.com/ember-os/ember/attest/verify"
 	"github.com/ember-os/ember/attest/view"
+	"github.com/ember-os/ember/os/logline"
 )
 
 var tiers = []string{string(protocol.Attested), string(protocol.Enrolled), string(protocol.None)}
@@ -176,15 +177,15 @@ func (a *app) explain(set *policy.Set, n view.Node, p policyCheck) error {
 		result.Allow = result.Allow || x.Applies
 		result.Policies = append(result.Policies, checkPolicy(x, e))
 	}
-	if p.asJSON {
-		err = printJSON(a.stdout, result)
-	} else {
-		err = a.printChecked(result, last)
+	if !p.asJSON {
+		a.printChecked(result, last)
+	} else if err := printJSON(a.stdout, result); err != nil {
+		return err
 	}
-	if err == nil && !result.Allow {
-		err = answerNo("no policy lets this machine in")
+	if !result.Allow {
+		return answerNo("no policy lets this machine in")
 	}
-	return err
+	return nil
 }
 
 func checkPolicy(x policy.Explained, e *verify.Evidence) checkedPolicy {
@@ -210,7 +211,7 @@ func checkPolicy(x policy.Explained, e *verify.Evidence) checkedPolicy {
 	return c
 }
 
-func (a *app) printChecked(c checked, e *view.Evidence) error {
+func (a *app) printChecked(c checked, e *view.Evidence) {
 	a.printf("machine %s of tier %s, its quote of %s\n", c.Node, c.Tier, stamp(e.Time))
 	if c.Omitted > 0 {
 		a.printf("The server has not kept %d of its events: what is said of events may be wrong.\n", c.Omitted)
@@ -228,7 +229,6 @@ func (a *app) printChecked(c checked, e *view.Evidence) error {
 			a.printDiffering(p.PCRs, e)
 		}
 	}
-	return nil
 }
 
 func overlayAtLeast(p checkedPolicy) string {
@@ -249,7 +249,7 @@ func (a *app) printDiffering(pcrs []checkedPCR, e *view.Evidence) {
 		}
 		for _, number := range p.Wrong {
 			event := e.Events[number-1]
-			a.printf("         event %-3d%s %s %s\n", number, event.Digest, event.Name, plain(event.Text))
+			a.printf("         event %-3d%s %s %s\n", number, event.Digest, event.Name, logline.Visible(event.Text))
 		}
 	}
 }

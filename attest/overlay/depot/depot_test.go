@@ -2,71 +2,50 @@ package depot_test
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"filippo.io/age"
 
-	"github.com/ember-os/ember/attest/overlay/archive"
 	"github.com/ember-os/ember/attest/overlay/depot"
 	"github.com/ember-os/ember/attest/overlay/manifest"
+	"github.com/ember-os/ember/attest/overlay/overlaytest"
 	"github.com/ember-os/ember/attest/overlay/seal"
 	"github.com/ember-os/ember/attest/store"
 	"github.com/ember-os/ember/attest/store/bolt"
 )
 
-// maker seals overlays for a depot.
-type maker struct {
+// shop is a depot, and who makes overlays for it.
+type shop struct {
 	*depot.Depot
-	signer   ed25519.PrivateKey
-	identity *age.HybridIdentity
+	maker overlaytest.Maker
 }
 
-func open(t *testing.T) *maker {
+func open(t *testing.T) *shop {
 	t.Helper()
 	s, err := bolt.Open(filepath.Join(t.TempDir(), "store"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	public, signer, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	identity, err := age.GenerateHybridIdentity()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &maker{&depot.Depot{
-		Folder: t.TempDir(), Identities: []age.Identity{identity}, Keys: []manifest.Key{manifest.Key(public)},
+	m := overlaytest.New(t)
+	return &shop{&depot.Depot{
+		Folder: t.TempDir(), Identities: []age.Identity{m.Server}, Keys: []manifest.Key{m.Key()},
 		Registry: store.NewRegistry(s, nil), Keep: 2, MaxSize: 1 << 20,
-	}, signer, identity}
+	}, m}
 }
 
 // files are those of a version.
-func (m *maker) files(t *testing.T, version uint64) depot.Files {
+func (m *shop) files(t *testing.T, version uint64) depot.Files {
 	t.Helper()
-	var ciphertext bytes.Buffer
-	description := &manifest.Manifest{Format: manifest.Format, Name: "rack", Version: version, Created: time.Now().UTC().Truncate(time.Second)}
-	err := seal.Seal(&ciphertext, []age.Recipient{m.identity.Recipient()}, description, func(w *archive.Writer) error {
-		return w.Add(archive.Entry{Path: "etc/motd", Mode: 0o644}, strings.NewReader(""))
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	signed, err := manifest.Sign(description, m.signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	names, contents := []string{seal.ManifestFile, seal.CiphertextFile}, []io.Reader{bytes.NewReader(signed), &ciphertext}
+	description := overlaytest.Manifest("rack", version)
+	ciphertext := bytes.NewReader(m.maker.Seal(t, description, ""))
+	names, contents := []string{seal.ManifestFile, seal.CiphertextFile}, []io.Reader{bytes.NewReader(m.maker.Sign(t, description)), ciphertext}
 	return func() (string, io.Reader, error) {
 		if len(names) == 0 {
 			return "", nil, io.EOF
@@ -77,7 +56,7 @@ func (m *maker) files(t *testing.T, version uint64) depot.Files {
 	}
 }
 
-func (m *maker) versions(t *testing.T) (versions []uint64) {
+func (m *shop) versions(t *testing.T) (versions []uint64) {
 	t.Helper()
 	o, err := m.Get(t.Context(), "rack")
 	if err != nil {

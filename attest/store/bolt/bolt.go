@@ -11,6 +11,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"time"
@@ -65,6 +66,39 @@ func Open(path string) (*Store, error) {
 
 // Close ends all use of the file.
 func (s *Store) Close() error { return s.db.Close() }
+
+// Backup writes a copy of the file as it is now, which Open opens. Others read and write meanwhile.
+func (s *Store) Backup(w io.Writer) error {
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		_, err := tx.WriteTo(w)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("copying the store: %w", err)
+	}
+	return nil
+}
+
+// Each gives all entries as they are now, in the order of their keys, with the rest of their lives.
+func (s *Store) Each(do func(e store.Entry, life time.Duration) error) error {
+	return s.db.View(func(tx *bbolt.Tx) error {
+		now := s.now()
+		return tx.Bucket(entries).ForEach(func(k, v []byte) error {
+			r, err := decode(v)
+			if err != nil {
+				return fmt.Errorf("reading %q: %w", k, err)
+			}
+			if r.ended(now) {
+				return nil
+			}
+			life := store.Forever
+			if r.end != 0 {
+				life = time.UnixMilli(r.end).Sub(now)
+			}
+			return do(r.entry(string(k)), life)
+		})
+	})
+}
 
 // Get implements store.Store.
 func (s *Store) Get(ctx context.Context, key string) (store.Entry, error) {

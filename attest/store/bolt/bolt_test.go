@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -85,6 +86,76 @@ func TestEndedAreRemoved(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A copy that is made while others write is one of a moment between two changes.
+func TestBackup(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, filepath.Join(dir, "store"))
+	const changes = 100
+	put := func(i int) error {
+		_, err := s.Put(t.Context(), fmt.Sprintf("%04d", i), bytes.Repeat([]byte{1}, 1000), 0, store.Forever)
+		return err
+	}
+	if err := put(0); err != nil {
+		t.Fatal(err)
+	}
+	written := make(chan error, 1)
+	go func() {
+		var err error
+		for i := 1; i < changes && err == nil; i++ {
+			err = put(i)
+		}
+		written <- err
+	}()
+	for n := range 10 {
+		path := filepath.Join(dir, fmt.Sprint("copy", n))
+		f, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(s.Backup(f), f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		list, err := open(t, path).List(t.Context(), "", "", changes)
+		if err != nil || len(list) == 0 || list[len(list)-1].Key != fmt.Sprintf("%04d", len(list)-1) {
+			t.Errorf("copy %d has %d entries, %v", n, len(list), err)
+		}
+	}
+	if err := <-written; err != nil {
+		t.Error(err)
+	}
+	if err := s.Backup(full{}); err == nil || !strings.Contains(err.Error(), "copying the store") {
+		t.Errorf("where there is no room: %v", err)
+	}
+}
+
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+
+func TestEach(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "store"))
+	now := time.Now().Truncate(time.Millisecond)
+	s.now = func() time.Time { return now }
+	for key, life := range map[string]time.Duration{"b": store.Forever, "a": time.Hour, "c": time.Minute} {
+		if _, err := s.Put(t.Context(), key, []byte("of "+key), 0, life); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now = now.Add(time.Minute)
+	var got []string
+	note := func(e store.Entry, life time.Duration) error {
+		got = append(got, fmt.Sprintf("%s %s %v", e.Key, e.Value, life))
+		return nil
+	}
+	if err := s.Each(note); err != nil || strings.Join(got, ", ") != "a of a 59m0s, b of b 0s" {
+		t.Errorf("it gives %q, %v", got, err)
+	}
+	enough := errors.New("enough")
+	if err := s.Each(func(store.Entry, time.Duration) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("%v", err)
 	}
 }
 

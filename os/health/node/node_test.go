@@ -83,7 +83,7 @@ func TestBadAnswers(t *testing.T) {
 		"wrong types":    {write(200, `{"kind":"Node","metadata":{"name":"node1"},"status":{"conditions":3}}`), "cannot unmarshal"},
 		"a proxy's page": {write(404, "<html>not found</html>"), "status 404"},
 		"an escape":      {write(500, `{"kind":"Status","message":"\u001b[2Jgone"}`), "status 500: ?[2Jgone"},
-		"a redirect":     {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", 302) }, "status 302"},
+		"a redirect":     {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", http.StatusFound) }, "status 302"},
 		"endless": {func(w http.ResponseWriter, _ *http.Request) {
 			for space := []byte(strings.Repeat(" ", 64<<10)); ; {
 				if _, err := w.Write(space); err != nil {

@@ -101,16 +101,10 @@ func Reader(ciphertext io.ReadCloser, c *Config) (io.ReadCloser, error) {
 	}{io.MultiReader(ciphertext, bytes.NewReader(tail)), ciphertext}, nil
 }
 
-// Peek reads what is behind the ciphertext of a file of size bytes, without asking who has signed the manifest.
-func Peek(r io.ReaderAt, size int64) (*Config, error) {
-	c, _, _, err := open(r, size)
-	return c, err
-}
-
 // Open reads a file of size bytes, whose manifest one of the keys has signed. The ciphertext has as many bytes as the
 // manifest says; whether they are the right ones is known when they have been read (extract.Stage).
 func Open(r io.ReaderAt, size int64, keys ...manifest.Key) (*Config, *manifest.Manifest, *io.SectionReader, error) {
-	c, _, ciphertext, err := open(r, size)
+	c, ciphertext, err := open(r, size)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -121,47 +115,48 @@ func Open(r io.ReaderAt, size int64, keys ...manifest.Key) (*Config, *manifest.M
 	return c, m, ciphertext, nil
 }
 
-func open(r io.ReaderAt, size int64) (*Config, *manifest.Manifest, *io.SectionReader, error) {
-	c, m, n, err := read(r, size)
+// open is Open, whoever has signed the manifest.
+func open(r io.ReaderAt, size int64) (*Config, *io.SectionReader, error) {
+	c, n, err := read(r, size)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("reading the kept configuration: %w", err)
+		return nil, nil, fmt.Errorf("reading the kept configuration: %w", err)
 	}
-	return c, m, io.NewSectionReader(r, 0, n), nil
+	return c, io.NewSectionReader(r, 0, n), nil
 }
 
 // read gives also the length of the ciphertext.
-func read(r io.ReaderAt, size int64) (*Config, *manifest.Manifest, int64, error) {
+func read(r io.ReaderAt, size int64) (*Config, int64, error) {
 	var footer [footerSize]byte
 	if size < footerSize {
-		return nil, nil, 0, errors.New("it is cut short")
+		return nil, 0, errors.New("it is cut short")
 	}
 	if err := readAt(r, footer[:], size-footerSize); err != nil {
-		return nil, nil, 0, err
+		return nil, 0, err
 	}
 	le := binary.LittleEndian
 	length := int64(le.Uint32(footer[12:]))
 	switch {
 	case string(footer[:len(magic)]) != magic || le.Uint32(footer[8:]) != layout:
-		return nil, nil, 0, errors.New("it is of another version of Ember, or of something else")
+		return nil, 0, errors.New("it is of another version of Ember, or of something else")
 	case length > maxJSON || length > size-footerSize:
-		return nil, nil, 0, fmt.Errorf("%d bytes behind its ciphertext are more than can be", length)
+		return nil, 0, fmt.Errorf("%d bytes behind its ciphertext are more than can be", length)
 	}
 	text := make([]byte, length)
 	if err := readAt(r, text, size-footerSize-length); err != nil {
-		return nil, nil, 0, err
+		return nil, 0, err
 	}
 	c, err := decode(text)
 	if err != nil {
-		return nil, nil, 0, err
+		return nil, 0, err
 	}
 	m, err := c.validate()
 	if err != nil {
-		return nil, nil, 0, err
+		return nil, 0, err
 	}
 	if n := size - footerSize - length; n != m.Ciphertext.Size {
-		return nil, nil, 0, fmt.Errorf("its ciphertext has %d bytes, and the manifest says %d", n, m.Ciphertext.Size)
+		return nil, 0, fmt.Errorf("its ciphertext has %d bytes, and the manifest says %d", n, m.Ciphertext.Size)
 	}
-	return c, m, m.Ciphertext.Size, nil
+	return c, m.Ciphertext.Size, nil
 }
 
 // readAt fills b.

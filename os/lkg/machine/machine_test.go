@@ -208,7 +208,7 @@ func FuzzNext(f *testing.F) {
 		if network {
 			b.From = Network
 		}
-		m, actions := New(b)
+		m, _ := New(b)
 		var told bytes.Buffer
 		denied, stopped, left := false, false, map[Verb]int{}
 		for _, e := range events {
@@ -216,6 +216,7 @@ func FuzzNext(f *testing.F) {
 			event := Event(e % byte(len(names)))
 			early := m.Phase == Netboot || m.Phase == Attest || m.Phase == Fetch
 			denied = denied || event == Denied && early
+			var actions []Action
 			m, actions = m.Next(event)
 			stopped = stopped || event == Stop
 			fmt.Fprintf(&told, "%v: %v -> %v %s\n", event, before.Phase, m.Phase, text(actions))

@@ -14,11 +14,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/url"
 	"os"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/ember-os/ember/attest/protocol"
+	"github.com/ember-os/ember/os/download"
 	"github.com/ember-os/ember/os/lkg/state"
 	"github.com/ember-os/ember/os/measured"
 	"github.com/ember-os/ember/os/memfile"
@@ -39,6 +42,15 @@ type Program struct {
 	Image state.Image // for slot.Candidate.Content
 
 	file *os.File
+}
+
+// Fetch gives what is at a URL of http or https, until ctx ends; the network is first used by a Read.
+func Fetch(ctx context.Context, client *http.Client, where string) (io.ReadCloser, error) {
+	u, err := url.Parse(where)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, errors.New("fetching what this machine was booted with: its address is not a URL of http or https")
+	}
+	return download.Open(ctx, download.Source{Client: client, URL: u, Name: "what this machine was booted with"}), nil
 }
 
 // Read takes a program from a reader. An ErrOther or ErrUnmeasured is about it; other errors are the reader's.

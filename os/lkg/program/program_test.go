@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -125,5 +127,29 @@ func TestReadFails(t *testing.T) {
 	cancel()
 	if _, err := program.Read(ctx, strings.NewReader("x"), b); !errors.Is(err, context.Canceled) {
 		t.Error(err)
+	}
+}
+
+func TestFetch(t *testing.T) {
+	for _, bad := range []string{"", "uki.efi", "/uki.efi", "ftp://a/b", "http:///b", "http://a:b:c/"} {
+		if _, err := program.Fetch(t.Context(), http.DefaultClient, bad); err == nil {
+			t.Errorf("%q is fetched", bad)
+		}
+	}
+	want := image(t, "console=ttyS0")
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write(want) }))
+	defer s.Close()
+	r, err := program.Fetch(t.Context(), s.Client(), s.URL+"/uki.efi")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	p, err := program.Read(t.Context(), r, boot(t, want))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if p.Image.SHA256 != sha256.Sum256(want) {
+		t.Errorf("it is said to be %+v", p.Image)
 	}
 }

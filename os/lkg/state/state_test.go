@@ -230,7 +230,9 @@ func TestBadRecords(t *testing.T) {
 	d := &disk{tear: -1}
 	p := read(t, d)
 	p, _ = p.Write(d, Record{Overlay: 1})
-	p, _ = p.Write(d, Record{Overlay: 2})
+	if _, err := p.Write(d, Record{Overlay: 2}); err != nil {
+		t.Fatal(err)
+	}
 	d.data[100]++
 	if p := read(t, d); p.Record.Overlay != 2 || p.Err() != nil || !errors.Is(p.Damaged(), ErrSum) {
 		t.Errorf("the older is bad: %+v, %v, %v", p.Record, p.Err(), p.Damaged())

@@ -39,9 +39,6 @@ func unzstd(r io.Reader) (io.ReadCloser, error) {
 	return z.IOReadCloser(), nil
 }
 
-// Digest names the layer as the manifest does.
-func (l *Layer) Digest() string { return string(l.descriptor.Digest) }
-
 // Read calls use with the unpacked layer, a tar stream, and then checks the
 // digests of the layer, packed and unpacked. Until Read returns nil, what use
 // saw is not trustworthy.

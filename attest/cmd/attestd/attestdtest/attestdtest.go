@@ -5,6 +5,7 @@ package attestdtest
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -96,6 +97,28 @@ func (s *Server) read(lines *bufio.Scanner, serves chan<- string) {
 func (s *Server) Kill() {
 	s.cmd.Process.Kill()
 	<-s.done
+}
+
+// Stop is SIGTERM. The server has ended, well, when it returns nil.
+func (s *Server) Stop() error {
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	<-s.done
+	if status := s.cmd.ProcessState; !status.Success() {
+		return fmt.Errorf("attestd has ended with %v", status)
+	}
+	return nil
+}
+
+// Running tells whether there is a process.
+func (s *Server) Running() bool {
+	select {
+	case <-s.done:
+		return false
+	default:
+		return true
+	}
 }
 
 // PID is of the process.

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/ember-os/ember/os/cli"
@@ -20,6 +22,7 @@ import (
 const usage = `usage:
   sbom build --spdx FILE --layout DIR [--arch amd64] --lock FILE --distribution NAME [--public ADDRESS=NAME]... --out FILE
              [--component FILE.json]... [--go-sum FILE]... --licences FILE
+             [--debian-lock FILE --debian NAME=LICENCE...]
              [--program PACKAGE --imports FILE --go-mod FILE --go-version VERSION]
   sbom licences FILE
 
@@ -27,9 +30,10 @@ build adds to the SPDX document that apko wrote: the packages of the image in an
 layout, which are those of the distribution NAME or, if the lock has an address for
 them, of the one whose repositories begin with ADDRESS; the Go modules that their
 programs say they were built of, with sums and licences from files; components described
-by JSON documents (Component in github.com/ember-os/ember/tools/sbom). A program that
-does not say so is in PACKAGE, and the import paths of what is linked into it are in a
-file, one on a line. licences fails if a package in the document declares no licence.
+by JSON documents (Component in github.com/ember-os/ember/tools/sbom) or by a lock of
+Debian packages, without their licences. A program that does not say so is in PACKAGE,
+and the import paths of what is linked into it are in a file, one on a line. licences
+fails if a package in the document declares no licence.
 `
 
 func main() {
@@ -40,16 +44,18 @@ type options struct {
 	spdx, layout, arch, lock, distribution, out string
 	program, imports, goMod, goVersion          string
 	licences                                    string
-	public                                      map[string]string
+	debianLock                                  string
+	public, debian                              map[string]string
 	components, goSums                          []string
 }
 
 func buildCommand() cli.Command {
-	o := options{public: map[string]string{}}
+	o := options{public: map[string]string{}, debian: map[string]string{}}
 	return cli.Command{Name: "build", Flags: func(f *flag.FlagSet) {
 		for name, value := range map[string]*string{
 			"spdx": &o.spdx, "layout": &o.layout, "arch": &o.arch, "lock": &o.lock, "distribution": &o.distribution, "out": &o.out,
 			"program": &o.program, "imports": &o.imports, "go-mod": &o.goMod, "go-version": &o.goVersion, "licences": &o.licences,
+			"debian-lock": &o.debianLock,
 		} {
 			f.StringVar(value, name, "", "")
 		}
@@ -59,14 +65,16 @@ func buildCommand() cli.Command {
 				return nil
 			})
 		}
-		f.Func("public", "", func(arg string) error {
-			address, name, ok := strings.Cut(arg, "=")
-			if !ok || name == "" {
-				return errors.New("want ADDRESS=NAME")
-			}
-			o.public[address] = name
-			return nil
-		})
+		for name, pairs := range map[string]map[string]string{"public": o.public, "debian": o.debian} {
+			f.Func(name, "", func(arg string) error {
+				key, value, ok := strings.Cut(arg, "=")
+				if !ok || value == "" {
+					return errors.New("want two words with = between them")
+				}
+				pairs[key] = value
+				return nil
+			})
+		}
 	}, Run: func(_ context.Context, args []string) error {
 		if o.spdx == "" || o.layout == "" || o.lock == "" || o.distribution == "" || o.licences == "" || o.out == "" {
 			return cli.Misuse("--spdx, --layout, --lock, --distribution, --licences and --out are needed")
@@ -131,6 +139,9 @@ func build(o *options) error {
 			return err
 		}
 	}
+	if err := addDebian(doc, o); err != nil {
+		return err
+	}
 	out, err := doc.Encode()
 	if err != nil {
 		return err
@@ -166,4 +177,24 @@ func addComponent(doc *sbom.Document, path string) error {
 		return fmt.Errorf("reading %s: %w", path, err)
 	}
 	return doc.AddComponent(c)
+}
+
+func addDebian(doc *sbom.Document, o *options) error {
+	if len(o.debian) == 0 {
+		return nil
+	}
+	lock, err := os.ReadFile(o.debianLock)
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.debian)) {
+		c, err := sbom.Debian(lock, name, o.debian[name])
+		if err == nil {
+			err = doc.AddComponent(c)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", o.debianLock, err)
+		}
+	}
+	return nil
 }

@@ -141,7 +141,7 @@ func TestLKGVariablesFull(t *testing.T) {
 	r.start()
 	r.publish("first", faultLimits)
 	r.keeps("first", "one")
-	first, before := r.file(slotA), r.order()
+	first := r.file(slotA)
 
 	r.fillVariables()
 	r.publish("second", faultLimits)
@@ -159,8 +159,8 @@ func TestLKGVariablesFull(t *testing.T) {
 	}
 	r.has(slotA, first)
 	r.has(slotB, r.boots.Program())
-	if after := r.order(); !slices.Equal(after, before) {
-		t.Errorf("the firmware booted %q, and now %q", before, after)
+	if got := r.order(); slices.Contains(got, "Ember B") {
+		t.Errorf("the firmware boots %q", got)
 	}
 
 	r.Stop()

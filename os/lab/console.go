@@ -1,16 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/ember-os/ember/os/lab/cast"
 	"github.com/ember-os/ember/os/stage"
+	"github.com/ember-os/ember/os/vm"
 )
 
 // console gets what the machine prints, in all its boots. It keeps it in a file, and shows the stages that matter here
@@ -40,8 +39,8 @@ func (c *console) Write(p []byte) (int, error) {
 			c.line = append(c.line, b)
 			continue
 		}
-		if len(bytes.TrimSpace(c.line)) > 0 {
-			c.show(string(c.line))
+		if line := vm.Plain(c.line); line != "" {
+			c.show(line)
 		}
 		c.line = c.line[:0]
 	}
@@ -67,7 +66,7 @@ var shown = map[string][]string{
 
 func (c *console) show(line string) {
 	if c.all {
-		c.screen.print(cast.Faint + "    | " + visible(line) + cast.Plain + "\n")
+		c.screen.print(cast.Faint + "    | " + line + cast.Plain + "\n")
 	}
 	l, ok := stage.Parse(line)
 	keys := shown[l.Name]
@@ -76,14 +75,4 @@ func (c *console) show(line string) {
 	}
 	fields := slices.DeleteFunc(slices.Clone(l.Fields), func(f stage.Field) bool { return !slices.Contains(keys, f.Key) })
 	c.screen.say("machine", "%s: %s", l.Name, stage.FormatFields(fields...))
-}
-
-// visible is a line without what would have a terminal do things.
-func visible(line string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\t' || r == 0x7f {
-			return -1
-		}
-		return r
-	}, line)
 }

@@ -47,6 +47,7 @@ type rack struct {
 // newRack makes folders, and describes the machine. It starts nothing.
 func newRack(f flags, s *screen) (*rack, error) {
 	r := &rack{flags: f, screen: s}
+	r.boots.Served = r.served
 	var err error
 	if r.out, err = os.MkdirTemp("", "ember-lab-log-"); err != nil {
 		return nil, err

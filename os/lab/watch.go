@@ -17,16 +17,18 @@ import (
 // often is how often is looked at what can not be waited for.
 const often = 200 * time.Millisecond
 
-// watch shows what the servers do, until what it returns is called.
-func (r *rack) watch(ctx context.Context) (stop func()) {
-	r.boots.Served = func(s bootserver.Served) {
-		switch {
-		case s.Status != http.StatusOK:
-			r.screen.say("boot", "%s: %d", s.Method, s.Status)
-		case s.Method == http.MethodGet:
-			r.screen.say("boot", "%s was fetched, %s", bootserver.Name, megabytes(int64(s.Bytes)))
-		}
+// served shows what the boot server has answered.
+func (r *rack) served(s bootserver.Served) {
+	switch {
+	case s.Status != http.StatusOK:
+		r.screen.say("boot", "%s: %d", s.Method, s.Status)
+	case s.Method == http.MethodGet:
+		r.screen.say("boot", "%s was fetched, %s", bootserver.Name, megabytes(int64(s.Bytes)))
 	}
+}
+
+// watch shows what the other servers do, until what it returns is called.
+func (r *rack) watch(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var watching sync.WaitGroup
 	watching.Go(func() {

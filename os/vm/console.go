@@ -67,7 +67,7 @@ func (c *console) end(reason error) {
 }
 
 func (c *console) endLine() {
-	line := plain(c.partial)
+	line := Plain(c.partial)
 	c.partial = c.partial[:0]
 	if line != "" {
 		c.lines = append(c.lines, line)
@@ -79,8 +79,8 @@ func (c *console) notify() {
 	c.changed = make(chan struct{})
 }
 
-// plain is a line without control sequences and bytes, and without white space at its ends.
-func plain(b []byte) string {
+// Plain is a console's line without control sequences and bytes, and without white space at its ends.
+func Plain(b []byte) string {
 	b = escapes.ReplaceAll(b, nil)
 	b = bytes.Map(func(r rune) rune {
 		if r < ' ' && r != '\t' || r == 0x7f {
@@ -134,7 +134,7 @@ func (c *console) tail() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	lines := c.lines[max(0, len(c.lines)-tailLines):]
-	if p := plain(c.partial); p != "" {
+	if p := Plain(c.partial); p != "" {
 		lines = append(lines[:len(lines):len(lines)], p)
 	}
 	if len(lines) == 0 {

@@ -59,6 +59,7 @@ func TestLKGFaults(t *testing.T) {
 	r.step(t, "FlapsThenReboots", func(t *testing.T) {
 		r.publish("flaps", flapLimits)
 		m := r.boot(true)
+		reach(m, machine.Netboot)
 		for range 2 {
 			reach(m, machine.Healthy)
 			if line := reach(m, machine.Start); !strings.Contains(line.Get("why"), "command flaps") {
@@ -145,6 +146,7 @@ func TestLKGVariablesFull(t *testing.T) {
 	r.fillVariables()
 	r.publish("second", faultLimits)
 	m := r.boot(true)
+	reach(m, machine.Commit)
 	full := func() {
 		t.Helper()
 		if line := reach(m, machine.Kept); !strings.Contains(line.Get("why"), "the firmware has no room for more") {

@@ -9,8 +9,10 @@ import (
 	"testing"
 
 	"github.com/ember-os/ember/os/lkg/fattest"
+	"github.com/ember-os/ember/os/lkg/machine"
 	"github.com/ember-os/ember/os/lkg/slot"
 	"github.com/ember-os/ember/os/lkg/state"
+	"github.com/ember-os/ember/os/vm"
 	"github.com/ember-os/ember/os/vm/disk"
 )
 
@@ -71,12 +73,13 @@ func TestLKGPowerCut(t *testing.T) {
 		t.Fatal("what was recorded does not lead to what is on the disk")
 	}
 	var mu sync.Mutex
-	cuts, bad, outcomes := map[bool]int{}, 0, map[state.Content]bool{}
+	cuts, bad, outcomes, last := map[bool]int{}, 0, map[state.Content]bool{}, 0
 	look := func(c fattest.Crash) {
 		good, err := fattest.Check(t.Context(), fattest.From(c.Image), slotA, before, after)
 		mu.Lock()
 		defer mu.Unlock()
 		cuts[c.Reorder]++
+		last = max(last, c.Writes)
 		if err == nil {
 			outcomes[good] = true
 		} else if bad++; bad < 5 {
@@ -105,6 +108,18 @@ func TestLKGPowerCut(t *testing.T) {
 	if all < fewest || len(outcomes) != 2 {
 		t.Errorf("%d cuts, %d outcomes: the test tests too little", all, len(outcomes))
 	}
+
+	// A machine whose power was cut in the middle. Its firmware has been told of the slot that is not there.
+	for c := range d.CrashesAt(nil, 0, func(p fattest.Point) bool { return p.Writes == last/2 }) {
+		writeAt(t, r.image, disk.Start, c.Image)
+	}
+	r.config.Args, r.config.Disks = nil, []vm.Disk{{Path: r.image}}
+	m := r.boot(false)
+	runs(m, "first")
+	must(t, reach(m, machine.Netboot), "from=disk")
+	must(t, reach(m, machine.Kept), "from=disk", "why=")
+	m.Close()
+	r.good()
 }
 
 // content is what the good slot of a partition holds.

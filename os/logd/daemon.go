@@ -23,7 +23,7 @@ type daemon struct {
 	level                        slog.Level // for the consoles
 	sender                       *syslog.Sender
 	log                          *slog.Logger
-	ready                        func() // called once everything is being read
+	ready                        func() // called once everything is being read; may be nil
 }
 
 const (

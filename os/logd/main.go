@@ -18,7 +18,6 @@ import (
 	"log/slog"
 	"os"
 
-	sdnotify "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/ember-os/ember/os/cli"
 	"github.com/ember-os/ember/os/cmdline"
 	"github.com/ember-os/ember/os/console"
@@ -51,17 +50,9 @@ func Main(args []string) int {
 
 func newDaemon(config cmdline.Config) *daemon {
 	d := &daemon{output: output.Dir, kmsg: "/dev/kmsg", store: logs.Dir, console: console.RelayPath, storeLimit: logs.Limit,
-		secrets: config.Secrets(), level: config.Log, log: logline.New(os.Stderr, slog.LevelInfo), ready: ready}
+		secrets: config.Secrets(), level: config.Log, log: logline.New(os.Stderr, slog.LevelInfo)}
 	if s := config.Syslog; s.Host != "" {
 		d.sender = syslog.New(syslog.Collector(s), newHostname(netstate.Path), d.log)
 	}
 	return d
-}
-
-// ready tells PID 1 that units may start: their output is read from now on.
-func ready() {
-	// Without a PID 1 that wants to know, there is no socket and no error.
-	if _, err := sdnotify.SdNotify(false, sdnotify.SdNotifyReady); err != nil {
-		slog.Error("PID 1 does not know that the log is read", "err", err)
-	}
 }

@@ -44,6 +44,7 @@ type system struct {
 
 	config   cmdline.Config
 	root     *rootfs.Clone
+	units    <-chan unitsRead
 	shells   sync.WaitGroup // of those that run
 	shellsOn []string       // the terminals they were started on
 }

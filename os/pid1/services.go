@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/ember-os/ember/os/loopback"
 	"github.com/ember-os/ember/os/mounts"
 	"github.com/ember-os/ember/os/output"
+	"github.com/ember-os/ember/os/packed"
 	"github.com/ember-os/ember/os/power"
 	"github.com/ember-os/ember/os/service"
 	"github.com/ember-os/ember/os/stage"
@@ -66,11 +68,11 @@ func targetsOf(c cmdline.Config) (now []string, first, later string) {
 }
 
 func (s *system) startServices(ctx context.Context) ([]stage.Field, error) {
-	targets, first, later := targetsOf(s.config)
-	units, err := s.readUnits(ctx, targets)
-	if err != nil {
-		return nil, err
+	read := <-s.units
+	if read.err != nil {
+		return nil, read.err
 	}
+	units := read.units
 	s.warn("services of this machine do not reach each other", loopback.Up())
 	cgroups, err := cgroup.Open(mounts.CgroupRoot)
 	s.warn("services can leave processes behind", err)
@@ -95,7 +97,11 @@ func (s *system) startServices(ctx context.Context) ([]stage.Field, error) {
 	if ctx.Err() != nil { // looked at behind Store: stop has seen m, or we see that it has begun
 		return nil, ctx.Err()
 	}
+	targets, first, later := targetsOf(s.config)
 	s.warn("the machine has less to do", m.Start(afterLog(units), targets...))
+	if runtime.NumCPU() > 1 {
+		s.spawn(func() { packed.Ahead(programs(units)) })
+	}
 	if later != "" {
 		s.spawn(func() { s.warn("the workload does not start", s.startWorkload(ctx, m, first, later)) })
 	}
@@ -154,6 +160,38 @@ func statusFields(status string) []stage.Field {
 		return fields
 	}
 	return []stage.Field{{Key: "status", Value: status}}
+}
+
+// programs is what the services run, each once.
+func programs(units []unit.Unit) []string {
+	var paths []string
+	for _, u := range units {
+		if u.Service == nil {
+			continue
+		}
+		for _, c := range u.Service.ExecStart {
+			if !slices.Contains(paths, c.Path) {
+				paths = append(paths, c.Path)
+			}
+		}
+	}
+	return paths
+}
+
+type unitsRead struct {
+	units []unit.Unit
+	err   error
+}
+
+// beginReadUnits reads the unit files of what the machine starts at once, while there is something else to do.
+func (s *system) beginReadUnits(ctx context.Context) <-chan unitsRead {
+	read := make(chan unitsRead, 1)
+	targets, _, _ := targetsOf(s.config)
+	s.spawn(func() {
+		units, err := s.readUnits(ctx, targets)
+		read <- unitsRead{units, err}
+	})
+	return read
 }
 
 // readUnits has a child read the unit files, because they come from outside.

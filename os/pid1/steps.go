@@ -110,7 +110,7 @@ func (s *system) checkTree(context.Context) ([]stage.Field, error) {
 	return []stage.Field{{Key: "entries", Value: fmt.Sprint(len(entries))}}, nil
 }
 
-func (s *system) enterRoot(context.Context) ([]stage.Field, error) {
+func (s *system) enterRoot(ctx context.Context) ([]stage.Field, error) {
 	var taken []string
 	for _, m := range mounts.Devices {
 		taken = append(taken, m.Target)
@@ -119,6 +119,7 @@ func (s *system) enterRoot(context.Context) ([]stage.Field, error) {
 		return nil, err
 	}
 	s.warn("half of the memory is all that files may take", rootfs.Resize(rootPercent))
+	s.units = s.beginReadUnits(ctx)
 	return nil, nil
 }
 

@@ -5,9 +5,10 @@ load("//tools/apko:apko.bzl", "ImageInfo")
 load("//tools/toolroot:toolroot.bzl", "TOOLROOT_ATTRS", "run_in_toolroot")
 
 # How sqfstar compresses an image. Blocks are as large as they can be.
+# For fragments, which the ends of files would share, the kernel has 3 MiB of buffers.
 _SQUASHFS = {
-    "xz": "-comp xz -Xbcj x86 -Xdict-size 100% -b 1M",
-    "zstd": "-comp zstd -Xcompression-level 22 -b 1M",
+    "xz": "-comp xz -Xbcj x86 -Xdict-size 100% -b 1M -no-fragments",
+    "zstd": "-comp zstd -Xcompression-level 22 -b 1M -no-fragments",
 }
 
 def _compress(ctx, archive):

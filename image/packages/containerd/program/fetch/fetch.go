@@ -22,6 +22,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
@@ -58,8 +59,13 @@ type options struct {
 	paths                         []string // as they were given
 }
 
+// gcPercent is how much garbage may lie about, of what is in use. Nearly all of both is buffers, and a machine may have
+// little memory while its agent comes.
+const gcPercent = 30
+
 // Main is the program.
 func Main(args []string) int {
+	debug.SetGCPercent(gcPercent)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	return run(ctx, args, os.Stdout, os.Stderr)

@@ -59,6 +59,7 @@ func TestLKGFaults(t *testing.T) {
 	r.step(t, "FlapsThenReboots", func(t *testing.T) {
 		r.publish("flaps", flapLimits)
 		m := r.boot(true)
+		reach(m, machine.Netboot)
 		for range 2 {
 			reach(m, machine.Healthy)
 			if line := reach(m, machine.Start); !strings.Contains(line.Get("why"), "command flaps") {
@@ -75,13 +76,11 @@ func TestLKGFaults(t *testing.T) {
 		r.has(slotA, first)
 	})
 
-	// The firmware has forgotten the order, both records are bad, and there is a second partition.
+	// The firmware has forgotten the order, and makes one of its own, and both records are bad.
 	r.step(t, "StateAndOrderLost", func(t *testing.T) {
 		r.setVariables(slices.DeleteFunc(r.variables(), func(v ovmf.Variable) bool { return v.Name == "BootOrder" }))
 		r.damage(slot.StateFile, 20, []byte{0xff})
 		r.damage(slot.StateFile, state.Stride+20, []byte{0xff})
-		r.config.Disks = append(r.config.Disks, vm.Disk{Path: other})
-		before := readFile(t, other)
 		r.publish("second", faultLimits)
 		m := r.boot(true)
 		says(m, "both records of the state of last-known-good are bad")
@@ -95,10 +94,6 @@ func TestLKGFaults(t *testing.T) {
 		if got := r.order(); len(got) < 3 || !strings.Contains(got[0], "HTTP") || got[1] != "Ember B" || got[2] != "Ember A" {
 			t.Errorf("the firmware boots %q", got)
 		}
-		if !bytes.Equal(readFile(t, other), before) {
-			t.Error("the other disk was written")
-		}
-		r.config.Disks = r.config.Disks[:1]
 	})
 
 	// The good slot is no program any more, and nobody answers: firmware goes on to the other one.
@@ -117,8 +112,10 @@ func TestLKGFaults(t *testing.T) {
 		}
 	})
 
-	// Neither slot is whole, and the server comes back.
+	// Neither slot is whole, there is a second partition, and the server comes back.
 	r.step(t, "BothSlotsBad", func(t *testing.T) {
+		r.config.Disks = append(r.config.Disks, vm.Disk{Path: other})
+		before := readFile(t, other)
 		r.damage(slotA, int64(len(first)/2), []byte{first[len(first)/2] ^ 1})
 		m := r.boot(true)
 		runs(m, "second")
@@ -130,6 +127,9 @@ func TestLKGFaults(t *testing.T) {
 			t.Errorf("slot %v is the good one", good)
 		}
 		r.has(slotB, r.boots.Program())
+		if !bytes.Equal(readFile(t, other), before) {
+			t.Error("the other disk was written")
+		}
 	})
 }
 
@@ -141,11 +141,12 @@ func TestLKGVariablesFull(t *testing.T) {
 	r.start()
 	r.publish("first", faultLimits)
 	r.keeps("first", "one")
-	first, before := r.file(slotA), r.order()
+	first := r.file(slotA)
 
 	r.fillVariables()
 	r.publish("second", faultLimits)
 	m := r.boot(true)
+	reach(m, machine.Commit)
 	full := func() {
 		t.Helper()
 		if line := reach(m, machine.Kept); !strings.Contains(line.Get("why"), "the firmware has no room for more") {
@@ -159,8 +160,8 @@ func TestLKGVariablesFull(t *testing.T) {
 	}
 	r.has(slotA, first)
 	r.has(slotB, r.boots.Program())
-	if after := r.order(); !slices.Equal(after, before) {
-		t.Errorf("the firmware booted %q, and now %q", before, after)
+	if got := r.order(); slices.Contains(got, "Ember B") {
+		t.Errorf("the firmware boots %q", got)
 	}
 
 	r.Stop()

@@ -87,7 +87,7 @@ StandardOutput=journal+console
 // workflowCheck is a health command: this node is healthy once the workflow has written the disk.
 func workflowCheck() string {
 	line, _, _ := strings.Cut(string(images.Pattern(written)), "\n")
-	return "#!/bin/sh\nhead -n 1 /dev/vdb | grep -q '" + line + "' || { echo 'no workflow has written /dev/vdb yet'; exit 1; }\n"
+	return "#!/bin/sh\nhead -c 512 /dev/vdb | grep -q '" + line + "' || { echo 'no workflow has written /dev/vdb yet'; exit 1; }\n"
 }
 
 // configuration is an overlay whose service says on the console which one it is.
@@ -104,7 +104,7 @@ const badUnit = "bad.service"
 
 // badConfiguration is one with which no node becomes healthy.
 func (r *rack) badConfiguration(name string) []station.File {
-	return append(r.configuration(name), station.Unit(badUnit, "[Service]\nExecStart=false\n")...)
+	return append(r.configuration(name), station.Unit(badUnit, "[Service]\nType=oneshot\nExecStart=false\n")...)
 }
 
 // configuredBy is what the machine says before the name of its configuration.

@@ -17,7 +17,7 @@ const usage = `Usage: bazel run //os/lab/cmd/draw -- RECORDING SVG
 Draws a recording that bazel run //os:lab -- --record has made.
 
 Example:
-  bazel run //os/lab/cmd/draw -- docs/lab.cast docs/lab.svg
+  bazel run //os/lab/cmd/draw -- lab.cast lab.svg
 `
 
 func main() {

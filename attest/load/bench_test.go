@@ -22,7 +22,7 @@ const (
 	group   = 200
 	workers = 64
 	// seconds is how long a rate is kept up, if there are as many machines.
-	seconds = 20.0
+	seconds = 15.0
 )
 
 // rates are those of the paced runs; the aim is at half of 800/s.

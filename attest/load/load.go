@@ -101,12 +101,13 @@ func (c Config) groups(ctx context.Context, machines []*Machine, result *Result)
 // pace measures machines that come at a rate. A machine's time begins when it is due, whether or not there was a
 // processor for it then.
 func (c Config) pace(ctx context.Context, machines []*Machine, result *Result) error {
+	visits := newVisits(machines, c)
 	defer result.begin()()
 	var all sync.WaitGroup
 	var mu sync.Mutex // of result and failed
 	var failed error
 	start := time.Now()
-	for i, v := range newVisits(machines, c) {
+	for i, v := range visits {
 		due := start.Add(time.Duration(float64(i) * float64(time.Second) / c.Rate))
 		select {
 		case <-time.After(time.Until(due)):

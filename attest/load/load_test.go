@@ -185,16 +185,19 @@ func (s *target) allowed(t testing.TB) map[string]int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nodes := make(map[string]int)
+	nodes, refused := make(map[string]int), make(map[string]int)
 	for line := range bytes.Lines(b) {
 		var d struct{ Decision, Node, Reason string }
 		if err := json.Unmarshal(line, &d); err != nil {
 			t.Fatal(err)
 		}
 		if d.Decision != "allow" {
-			t.Errorf("refused: %s", d.Reason)
+			refused[d.Reason]++
 		}
 		nodes[d.Node]++
+	}
+	if len(refused) > 0 {
+		t.Errorf("the server has refused: %v", refused)
 	}
 	return nodes
 }

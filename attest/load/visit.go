@@ -6,8 +6,10 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"time"
 
@@ -130,8 +132,11 @@ func (v *visit) post(body []byte) (status int, answer []byte, err error) {
 	return resp.StatusCode, answer, err
 }
 
-// outcome is why the machine was not let in, or nothing.
+// outcome is why the machine was not let in, or nothing. It names no ports, so that many have the same.
 func (v *visit) outcome() string {
+	if network, ok := errors.AsType[*net.OpError](v.err); ok {
+		return fmt.Sprintf("%s: %v", network.Op, network.Err)
+	}
 	switch {
 	case v.err != nil:
 		return v.err.Error()

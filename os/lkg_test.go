@@ -134,18 +134,18 @@ func TestLKGBootNext(t *testing.T) {
 	r := newRackMachine(t, espFree)
 	r.seal(configured("one")...)
 	r.start()
-	r.publish("first")
+	url, mend := r.breaks()
+	r.publish("first", "ember.lkg_url="+url)
 
-	// The boot server goes away while the machine wants to keep what it has served.
+	// The boot server goes away while the machine gets what it wants to keep.
 	m := r.boot(true)
-	reach(m, machine.Start)
-	served := r.boots.Publish(nil)
+	reach(m, machine.Commit)
 	line := reach(m, machine.Kept)
-	if !strings.Contains(line.Get("why"), "503") || r.file(slotA) != nil {
+	if why := line.Get("why"); !strings.Contains(why, "503") || strings.Contains(why, "after 0 ") || r.file(slotA) != nil {
 		t.Errorf("it says %v", line)
 	}
 	m.Close()
-	r.boots.Publish(served)
+	mend()
 	r.keeps("first", "one")
 
 	r.Stop()

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"unicode/utf16"
 
@@ -212,6 +214,31 @@ func (r *rackMachine) fails(attempt int, b badBoot) {
 // unfit is an overlay with a file where machines have a folder.
 func unfit(name string) []station.File {
 	return append(configured(name), station.File{Path: "etc/ssl", Mode: 0o644, Text: "no folder\n"})
+}
+
+// breaks is where the system can be had that the boot server has: half of it once, and then nothing, until it is
+// mended.
+func (r *rackMachine) breaks() (url string, mend func()) {
+	r.t.Helper()
+	const address = bootServer + ":81"
+	var asked, mended atomic.Bool
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		system := r.boots.Program()
+		again := asked.Swap(true)
+		switch {
+		case mended.Load():
+			w.Write(system)
+		case again:
+			w.WriteHeader(http.StatusServiceUnavailable)
+		default:
+			w.Header().Set("Content-Length", fmt.Sprint(len(system)))
+			w.Write(system[:len(system)/2])
+			panic(http.ErrAbortHandler)
+		}
+	})}
+	go server.Serve(r.lab.Listen("tcp", address))
+	r.t.Cleanup(func() { server.Close() })
+	return "http://" + address + "/" + ukiName, func() { mended.Store(true) }
 }
 
 // step is a part of a test, which is over if it fails.

@@ -18,7 +18,7 @@ import (
 
 const (
 	nearSync = 8    // sectors
-	reorders = 10   // of the writes before a cut
+	reorders = 20   // of the writes before a cut
 	fewest   = 2000 // cuts
 	workers  = 2    // that look at them, always as many: each has a seed
 )

@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"unicode/utf16"
 
@@ -59,6 +57,7 @@ func TestLKGFaults(t *testing.T) {
 	r.step(t, "FlapsThenReboots", func(t *testing.T) {
 		r.publish("flaps", flapLimits)
 		m := r.boot(true)
+		reach(m, machine.Netboot)
 		for range 2 {
 			reach(m, machine.Healthy)
 			if line := reach(m, machine.Start); !strings.Contains(line.Get("why"), "command flaps") {
@@ -75,13 +74,11 @@ func TestLKGFaults(t *testing.T) {
 		r.has(slotA, first)
 	})
 
-	// The firmware has forgotten the order, both records are bad, and there is a second partition.
+	// The firmware has forgotten the order, and makes one of its own, and both records are bad.
 	r.step(t, "StateAndOrderLost", func(t *testing.T) {
 		r.setVariables(slices.DeleteFunc(r.variables(), func(v ovmf.Variable) bool { return v.Name == "BootOrder" }))
 		r.damage(slot.StateFile, 20, []byte{0xff})
 		r.damage(slot.StateFile, state.Stride+20, []byte{0xff})
-		r.config.Disks = append(r.config.Disks, vm.Disk{Path: other})
-		before := readFile(t, other)
 		r.publish("second", faultLimits)
 		m := r.boot(true)
 		says(m, "both records of the state of last-known-good are bad")
@@ -95,10 +92,6 @@ func TestLKGFaults(t *testing.T) {
 		if got := r.order(); len(got) < 3 || !strings.Contains(got[0], "HTTP") || got[1] != "Ember B" || got[2] != "Ember A" {
 			t.Errorf("the firmware boots %q", got)
 		}
-		if !bytes.Equal(readFile(t, other), before) {
-			t.Error("the other disk was written")
-		}
-		r.config.Disks = r.config.Disks[:1]
 	})
 
 	// The good slot is no program any more, and nobody answers: firmware goes on to the other one.
@@ -117,8 +110,10 @@ func TestLKGFaults(t *testing.T) {
 		}
 	})
 
-	// Neither slot is whole, and the server comes back.
+	// Neither slot is whole, there is a second partition, and the server comes back.
 	r.step(t, "BothSlotsBad", func(t *testing.T) {
+		r.config.Disks = append(r.config.Disks, vm.Disk{Path: other})
+		before := readFile(t, other)
 		r.damage(slotA, int64(len(first)/2), []byte{first[len(first)/2] ^ 1})
 		m := r.boot(true)
 		runs(m, "second")
@@ -130,6 +125,9 @@ func TestLKGFaults(t *testing.T) {
 			t.Errorf("slot %v is the good one", good)
 		}
 		r.has(slotB, r.boots.Program())
+		if !bytes.Equal(readFile(t, other), before) {
+			t.Error("the other disk was written")
+		}
 	})
 }
 
@@ -141,11 +139,12 @@ func TestLKGVariablesFull(t *testing.T) {
 	r.start()
 	r.publish("first", faultLimits)
 	r.keeps("first", "one")
-	first, before := r.file(slotA), r.order()
+	first := r.file(slotA)
 
 	r.fillVariables()
 	r.publish("second", faultLimits)
 	m := r.boot(true)
+	reach(m, machine.Commit)
 	full := func() {
 		t.Helper()
 		if line := reach(m, machine.Kept); !strings.Contains(line.Get("why"), "the firmware has no room for more") {
@@ -159,8 +158,8 @@ func TestLKGVariablesFull(t *testing.T) {
 	}
 	r.has(slotA, first)
 	r.has(slotB, r.boots.Program())
-	if after := r.order(); !slices.Equal(after, before) {
-		t.Errorf("the firmware booted %q, and now %q", before, after)
+	if got := r.order(); slices.Contains(got, "Ember B") {
+		t.Errorf("the firmware boots %q", got)
 	}
 
 	r.Stop()
@@ -213,31 +212,6 @@ func (r *rackMachine) fails(attempt int, b badBoot) {
 // unfit is an overlay with a file where machines have a folder.
 func unfit(name string) []station.File {
 	return append(configured(name), station.File{Path: "etc/ssl", Mode: 0o644, Text: "no folder\n"})
-}
-
-// breaks is where the system can be had that the boot server has: half of it once, and then nothing, until it is
-// mended.
-func (r *rackMachine) breaks() (url string, mend func()) {
-	r.t.Helper()
-	const address = bootServer + ":81"
-	var asked, mended atomic.Bool
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		system := r.boots.Program()
-		again := asked.Swap(true)
-		switch {
-		case mended.Load():
-			w.Write(system)
-		case again:
-			w.WriteHeader(http.StatusServiceUnavailable)
-		default:
-			w.Header().Set("Content-Length", fmt.Sprint(len(system)))
-			w.Write(system[:len(system)/2])
-			panic(http.ErrAbortHandler)
-		}
-	})}
-	go server.Serve(r.lab.Listen("tcp", address))
-	r.t.Cleanup(func() { server.Close() })
-	return "http://" + address + "/" + ukiName, func() { mended.Store(true) }
 }
 
 // step is a part of a test, which is over if it fails.

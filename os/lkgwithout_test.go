@@ -14,6 +14,7 @@ import (
 	"github.com/ember-os/ember/os/lkg/fattest"
 	"github.com/ember-os/ember/os/lkg/machine"
 	"github.com/ember-os/ember/os/lkg/program"
+	"github.com/ember-os/ember/os/stage"
 	"github.com/ember-os/ember/os/vm"
 	"github.com/ember-os/ember/os/vm/disk"
 	"github.com/ember-os/ember/os/vm/vmtest"
@@ -59,6 +60,7 @@ func TestLKGWithout(t *testing.T) {
 			test.change(t, &c)
 			before := data(t, c.Disks)
 			m := vmtest.Start(t, c)
+			reaches(m, stage.Start)
 			line := reach(m, machine.Kept)
 			if !strings.Contains(line.Get("why"), test.why) {
 				t.Errorf("it says %v, want %q", line, test.why)

@@ -169,9 +169,12 @@ func (d *driver) do(a machine.Action, why string) {
 	switch a.Verb {
 	case machine.Begin:
 		d.wait.Stop()
-		if a.Limit > 0 {
+		switch {
+		case a.Limit > 0:
 			d.limit = a.Limit
 			d.late.Reset(a.Limit)
+		case d.m.Phase != machine.Start: // what is begun takes as long as it takes
+			d.late.Stop()
 		}
 		d.begin(a)
 	case machine.Wait:

@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 
 func testFlags(t *testing.T) flags {
 	t.Helper()
-	return flags{kvm: "off", patience: time.Minute, files: files{
+	return flags{kvm: "off", patience: 5 * time.Minute, files: files{
 		root: vmtest.File(t, "TEST_ROOT"), bootRoot: vmtest.File(t, "BOOT_ROOT"), kernel: vmtest.File(t, "KERNEL"), initrd: vmtest.File(t, "INITRD"),
 		attestd: vmtest.File(t, "ATTESTD"), emberctl: vmtest.File(t, "EMBERCTL"),
 		tinkserver: vmtest.File(t, "TINKSERVER"), tinkAgent: vmtest.File(t, "TINK_AGENT"), busybox: vmtest.File(t, "BUSYBOX"),

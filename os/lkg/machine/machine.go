@@ -97,7 +97,7 @@ type Verb string
 
 // The verbs.
 const (
-	Begin  Verb = "begin"  // the work of the phase; gives Done, NoAnswer, Denied or Broken. After Limit there is Late; without, a limit before it goes on
+	Begin  Verb = "begin"  // the work of the phase; gives Done, NoAnswer, Denied or Broken. After Limit there is Late; without there is none, but that of Start goes on until Commit
 	Wait   Verb = "wait"   // gives Elapsed after Limit, unless another Wait or Begin comes before
 	Probe  Verb = "probe"  // asks every Limit whether the server answers; gives Answer
 	Reboot Verb = "reboot" // into the network, or what else the boot order begins with

@@ -106,7 +106,7 @@ func TestBoots(t *testing.T) {
 			late healthy
 			elapsed commit begin
 			late commit
-			broken kept report
+			no-answer kept report
 			broken kept report`},
 		{"commit during reboot", boot(Network, 1, both), `netboot begin:2m0s
 			done attest begin:3m0s
@@ -165,6 +165,18 @@ func TestBoots(t *testing.T) {
 			if got, want := string(m.Phase)+" "+text(actions), words[0]+" "+words[1]; got != want {
 				t.Errorf("%s, step %d: %s, want %s", tt.name, i, got, want)
 				break
+			}
+		}
+	}
+}
+
+// TestGoesOn ends the work of each phase in each way: something has to follow.
+func TestGoesOn(t *testing.T) {
+	for _, p := range order[:len(order)-1] {
+		for _, e := range []Event{Done, NoAnswer, Denied, Broken} {
+			before := Machine{Phase: p, boot: boot(Network, 1, Means{})}
+			if after, actions := before.Next(e); p != Healthy && after.Phase == p && len(actions) == 0 {
+				t.Errorf("%s: nothing follows %v", p, e)
 			}
 		}
 	}

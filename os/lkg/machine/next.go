@@ -19,7 +19,7 @@ func (m Machine) Next(e Event) (Machine, []Action) {
 		switch e {
 		case Done:
 			return m.enter(m.after())
-		case Broken, Late, Denied:
+		case Broken, Late, Denied, NoAnswer:
 			return m.fail()
 		}
 	case Healthy:
@@ -28,7 +28,7 @@ func (m Machine) Next(e Event) (Machine, []Action) {
 		switch e {
 		case Done:
 			return m.enter(Kept)
-		case Broken: // the node is healthy all the same, and what was kept before is as it was
+		case Broken, Denied, NoAnswer: // the node is healthy all the same, and what was kept before is as it was
 			m, actions := m.enter(Kept)
 			return m, append([]Action{{Verb: Report}}, actions...)
 		}

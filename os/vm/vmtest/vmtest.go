@@ -24,7 +24,7 @@ const KVMEnv = "EMBER_VM_KVM"
 
 // Patience bounds each wait. It is for what hangs: an idle machine under
 // emulation needs a tenth of it.
-const Patience = 3 * time.Minute
+const Patience = 5 * time.Minute
 
 // File returns the file that the environment variable name names, as
 // $(rlocationpath) in the BUILD file or, under plain "go test", as an absolute

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/ember-os/ember/os/lab/cast"
@@ -64,9 +65,20 @@ var shown = map[string][]string{
 	stage.Stopping: {"action", "reason"},
 }
 
+// What OVMF says of where it boots from.
+const bds = "BdsDxe: "
+
+var firmware = []string{bds + "starting ", bds + "failed ", ">>Start "}
+
 func (c *console) show(line string) {
 	if c.all {
 		c.screen.print(cast.Faint + "    | " + line + cast.Plain + "\n")
+	}
+	for _, beginning := range firmware {
+		if strings.HasPrefix(line, beginning) {
+			text, _, _ := strings.Cut(strings.TrimPrefix(line, bds), " from ")
+			c.screen.say("firmware", "%s", strings.TrimLeft(text, "> "))
+		}
 	}
 	l, ok := stage.Parse(line)
 	keys := shown[l.Name]

@@ -32,6 +32,8 @@ type rack struct {
 	relay   relay.Relay
 	tink    *tinktest.Tinkerbell
 	watched func() // ends what watches the servers
+	// reported is the health that was reported last, of which only what watches the servers knows.
+	reported string
 
 	config  vm.Config
 	disk    string   // the image of the disk with the ESP

@@ -81,6 +81,7 @@ func (r *rack) introduce() {
 		processors = "KVM"
 	}
 	r.screen.print(fmt.Sprintf("%sEmber's lab%s: one machine and its servers, on this computer\n\n"+
-		"  machine      %d processors (%s), %d MiB, UEFI, TPM 2.0, a disk with an empty EFI system partition, an empty disk\n"+
+		"  machine      %d processors (%s), %d MiB, UEFI, TPM 2.0\n"+
+		"  its disks    one with an EFI system partition, which is empty, and an empty one\n"+
 		"  its console  %s\n", cast.Bold, cast.Plain, r.config.CPUs, processors, r.config.MemoryMiB, r.consoleFile()))
 }

@@ -69,7 +69,7 @@ func TestTable(t *testing.T) {
 
 // TestConsole has a machine print in pieces. All of it is kept, and the stages that matter are shown.
 func TestConsole(t *testing.T) {
-	const printed = "BdsDxe: starting\r\nember: stage=start t=1.799 version=0.1.0 kernel=6.12\r\n\r\nember: stage=tree t=1.882 entries=565\r\n" +
+	const printed = "BdsDxe: starting Boot0003 \"Ember A\" from HD(1,GPT)\r\nember: stage=start t=1.799 version=0.1.0 kernel=6.12\r\n\r\nember: stage=tree t=1.882 entries=565\r\n" +
 		"ember: stage=boot t=2.000 phase=waiting from=disk wait=2s why=\"bad.service has \\x1b failed\"\r\n\x1b[2Jlogin"
 	for _, all := range []bool{false, true} {
 		var out bytes.Buffer
@@ -94,9 +94,10 @@ func TestConsole(t *testing.T) {
 		for want, shown := range map[string]bool{
 			"machine     start: version=0.1.0 kernel=6.12\n":                                   true,
 			"machine     boot: phase=waiting from=disk why=\"bad.service has \\x1b failed\"\n": true,
-			"machine     tree":                    false,
-			"    | BdsDxe: starting\n":            all,
-			"    | ember: stage=tree t=1.882 ent": all,
+			"machine     tree": false,
+			"firmware    starting Boot0003 \"Ember A\"\n": true,
+			"    | BdsDxe: starting Boot":                 all,
+			"    | ember: stage=tree t=1.882 ent":         all,
 		} {
 			if strings.Contains(text, want) != shown {
 				t.Errorf("with all=%v is shown\n%s\n%q should be in it: %v", all, text, want, shown)

@@ -65,7 +65,7 @@ func (r *rack) workflow(ctx context.Context) (string, error) {
 	if !bytes.HasPrefix(got, images.Pattern(written)) {
 		return "", errors.New("the workflow is over, and the disk does not hold what it should have written")
 	}
-	return fmt.Sprintf("%s; its %s are on the disk", e.State, megabytes(written)), nil
+	return fmt.Sprintf("the workflow has ended with %s, and its %s are on the disk", e.State, megabytes(written)), nil
 }
 
 func (r *rack) healthy(ctx context.Context) (string, error) {

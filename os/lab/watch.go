@@ -69,7 +69,10 @@ func (r *rack) showVerdicts(known int) int {
 		case "fetch":
 			r.screen.say("attestd", "overlay %s:%d was fetched by machine %.8s", v.Overlay, v.OverlayVersion, v.Node)
 		case "report":
-			r.screen.say("attestd", "report of machine %.8s: %s", v.Node, strings.TrimRight(v.Stage+", "+v.Health, ", "))
+			if v.Health != "" && v.Health != r.reported {
+				r.screen.say("attestd", "report: machine %.8s is %s", v.Node, v.Health)
+			}
+			r.reported = v.Health
 		}
 	}
 	return len(all) - known

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ember-os/ember/os/vm/vmtest"
 )
 
 var update = flag.Bool("update", false, "write the golden drawing")
@@ -98,6 +100,26 @@ func TestGolden(t *testing.T) {
 	}
 	if want, err := os.ReadFile(golden); err != nil || !bytes.Equal(out.Bytes(), want) {
 		t.Errorf("the drawing is\n%s\nand should be\n%s\n%v", &out, want, err)
+	}
+}
+
+// TestDocs has the drawing in docs be that of the recording beside it.
+func TestDocs(t *testing.T) {
+	in, err := os.Open(vmtest.File(t, "RECORDING"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	r, err := Read(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := r.WriteSVG(&out); err != nil {
+		t.Fatal(err)
+	}
+	if want, err := os.ReadFile(vmtest.File(t, "DRAWING")); err != nil || !bytes.Equal(out.Bytes(), want) {
+		t.Errorf("docs/lab.svg is not what is drawn of docs/lab.cast (%v): bazel run //os/lab/cmd/draw -- docs/lab.cast docs/lab.svg", err)
 	}
 }
 

@@ -81,8 +81,8 @@ func TestSystem(t *testing.T) {
 func ask(t testing.TB, m *vmtest.Machine, command string) string {
 	t.Helper()
 	// The terminal echoes what is typed: only the printed mark is in one piece. A long line comes in pieces, each of
-	// which is written at once, so that others who write on the console do not split it.
-	if err := m.Send("{ " + command + "; } 2>&1 | tail -n 1 | fold -w 900 | sed 's/^/answer\"\"=/;s/\"\"//;s/$/;/'; echo; echo end''mark\n"); err != nil {
+	// which is written at once with its end, so that others who write on the console do not split it.
+	if err := m.Send("{ " + command + "; } 2>&1 | tail -n 1 | awk 1 | fold -w 900 | sed 's/^/answer\"\"=/;s/\"\"//;s/$/;/'; echo end''mark\n"); err != nil {
 		t.Fatal(err)
 	}
 	answer := ""

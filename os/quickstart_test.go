@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ember-os/ember/attest/cmd/attestd/attestdtest"
 	"github.com/ember-os/ember/attest/protocol"
 	"github.com/ember-os/ember/attest/server"
 	"github.com/ember-os/ember/os/stage"
@@ -60,7 +60,7 @@ func TestQuickstart(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), "bash", "-c", strings.ReplaceAll(script.String(), quickstartPort, freePort(t)))
+	cmd := exec.CommandContext(t.Context(), "bash", "-c", strings.ReplaceAll(script.String(), quickstartPort, attestdtest.FreePort(t)))
 	cmd.Dir = repository
 	cmd.Env = append(os.Environ(), "HOME="+home)
 	for _, file := range []string{"VM", "KERNEL", "INITRD", "TEST_ROOT"} {
@@ -108,19 +108,4 @@ func TestQuickstart(t *testing.T) {
 	if left, err := os.ReadDir(home); err != nil || len(left) > 0 {
 		t.Errorf("%v is left, %v", left, err)
 	}
-}
-
-// freePort is one that nothing listens on, for now.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -119,19 +118,4 @@ func (s *site) build() error {
 		os.WriteFile(filepath.Join(to, "measurements.json"), measurements, 0o644),
 		os.WriteFile(filepath.Join(s.dir, "builds", i.Version), file, 0o644),
 	)
-}
-
-// freePort is one that nothing listens on, for now.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }

@@ -63,7 +63,7 @@ func newSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	s := &site{t: t, dir: dir, ports: [2]string{freePort(t), freePort(t)}, machines: make(map[string]*machine), requests: make(chan request)}
+	s := &site{t: t, dir: dir, ports: [2]string{attestdtest.FreePort(t), attestdtest.FreePort(t)}, machines: make(map[string]*machine), requests: make(chan request)}
 	for _, folder := range []string{"bin", "ann", "home", "builds", "srv/boot", "var/log/attestd", "var/backups/attestd", "second/etc", "second/var/log/attestd"} {
 		if err := os.MkdirAll(filepath.Join(dir, folder), 0o755); err != nil {
 			t.Fatal(err)
@@ -116,7 +116,7 @@ func (s *site) script(name, text string) {
 
 // computer adds one, whose files are in root, and gives what of the page is otherwise on it, in pairs.
 func (s *site) computer(root, etcd string, ids []string) []string {
-	operators, status := s.ports[len(s.computers)], freePort(s.t)
+	operators, status := s.ports[len(s.computers)], attestdtest.FreePort(s.t)
 	c := &computer{root: root}
 	s.computers = append(s.computers, c)
 	pairs := append([]string{

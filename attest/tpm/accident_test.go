@@ -195,26 +195,6 @@ func testSlow(t *testing.T) {
 	})
 }
 
-// cutting ends at its last command, of which nobody reads the answer.
-type cutting struct {
-	*attesttest.TPM
-	left int
-	end  func() error
-}
-
-var errCut = errors.New("cut")
-
-func (c *cutting) Send(command []byte) ([]byte, error) {
-	if c.left == 0 {
-		if err := c.Write(command); err != nil {
-			return nil, err
-		}
-		return nil, errors.Join(errCut, c.end())
-	}
-	c.left--
-	return c.TPM.Send(command)
-}
-
 func testKilled(t *testing.T) {
 	p := attesttest.New(t, "one")
 	node := start(t, p).Node()
@@ -232,13 +212,13 @@ func testKilled(t *testing.T) {
 		},
 	} {
 		for n := 0; ; n++ {
-			cut := &cutting{p, n, end}
+			cut := &attesttest.Cut{TPM: p, Left: n, End: end}
 			err := attempt(t, cut)
 			if err == nil {
 				t.Logf("%s: %d commands", name, n)
 				break
 			}
-			if !errors.Is(err, errCut) {
+			if !errors.Is(err, attesttest.ErrCut) {
 				t.Fatal(err)
 			}
 			s := start(t, p)

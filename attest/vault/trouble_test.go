@@ -200,26 +200,6 @@ func TestChanging(t *testing.T) {
 	opens(t, p, blob)
 }
 
-// cutting ends at its last command, of which nobody reads the answer.
-type cutting struct {
-	*attesttest.TPM
-	left int
-	end  func() error
-}
-
-var errCut = errors.New("cut")
-
-func (c *cutting) Send(command []byte) ([]byte, error) {
-	if c.left == 0 {
-		if err := c.Write(command); err != nil {
-			return nil, err
-		}
-		return nil, errors.Join(errCut, c.end())
-	}
-	c.left--
-	return c.TPM.Send(command)
-}
-
 func TestKilled(t *testing.T) {
 	for name, end := range map[string]func(p *attesttest.TPM) error{
 		"power": func(p *attesttest.TPM) error { // is gone, in mid-command
@@ -238,7 +218,7 @@ func TestKilled(t *testing.T) {
 				if err := p.DeleteNV(vault.Index); err != nil {
 					t.Fatal(err)
 				}
-				cut := &cutting{p, n, func() error { return end(p) }}
+				cut := &attesttest.Cut{TPM: p, Left: n, End: func() error { return end(p) }}
 				blob, err := vault.Seal(cut, secret, vault.Policy{Boots: []tpm.PCRs{read(t, p, 7)}, Until: 1 << 40})
 				if err == nil {
 					_, err = vault.Unseal(cut, blob)
@@ -250,7 +230,7 @@ func TestKilled(t *testing.T) {
 					t.Logf("%d commands", n)
 					break
 				}
-				if !errors.Is(err, errCut) {
+				if !errors.Is(err, attesttest.ErrCut) {
 					t.Fatal(err)
 				}
 				before := count(t, p)

@@ -36,6 +36,8 @@ type event struct {
 	worked bool // it is of begin
 }
 
+const stays = "the node stays as it is until the server answers"
+
 // driver has actions done, one work at a time, and gives the machine the events. It decides nothing.
 type driver struct {
 	work work
@@ -188,6 +190,9 @@ func (d *driver) do(a machine.Action, why string) {
 			d.next(machine.Broken, err.Error())
 		}
 	case machine.Report:
+		if d.m.Phase == machine.Start {
+			why += "; " + stays
+		}
 		d.log.Warn("last-known-good: " + why)
 	}
 }
@@ -229,7 +234,7 @@ func (d *driver) start() {
 	})
 }
 
-// probe asks whether the server answers, until it does.
+// probe asks whether the server answers.
 func (d *driver) probe(every time.Duration) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
@@ -244,7 +249,6 @@ func (d *driver) probe(every time.Duration) {
 		cancel()
 		if err == nil {
 			d.send(event{Event: machine.Answer, why: "the server answers"})
-			return
 		}
 	}
 }

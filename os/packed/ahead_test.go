@@ -52,7 +52,11 @@ func TestAhead(t *testing.T) {
 	if _, none := resident(t, f, size); !none {
 		t.Skip("files of this filesystem are always in memory")
 	}
-	Ahead([]string{"/nowhere", t.TempDir(), path})
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	Ahead([]string{"/nowhere", t.TempDir(), fifo, path})
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		if all, _ := resident(t, f, size); all {
 			return

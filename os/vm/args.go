@@ -153,7 +153,7 @@ func (c Config) diskArgs(i int, d Disk) []string {
 
 // bootIndex is a device's place in the order in which the firmware tries them: cards, then disks.
 func (c Config) bootIndex(i int) string {
-	if c.Kernel != "" {
+	if c.Kernel != "" || c.FirmwareOrder {
 		return ""
 	}
 	return fmt.Sprintf(",bootindex=%d", i)

@@ -75,6 +75,14 @@ func TestArgs(t *testing.T) {
 		}, baseArgs + "-machine graphics=off" +
 			" -netdev dgram,id=nic0,local.type=unix,local.path=/net/0/p0.vm,remote.type=unix,remote.path=/net/0/p0 -device virtio-net-pci,netdev=nic0,mac=52:54:00:00:00:01,bootindex=0",
 			[]toolroot.Bind{{Src: "/l", Dst: "/net/0", Write: true}}},
+		{"firmware's order", func(c *Config) {
+			c.Kernel, c.FirmwareOrder = "", true
+			c.NICs = []NIC{{Socket: "/l/p0", MAC: "52:54:00:00:00:01", Boot: HTTPBoot}}
+			c.Disks = []Disk{{Path: "/a"}}
+		}, baseArgs + "-machine graphics=off" +
+			" -netdev dgram,id=nic0,local.type=unix,local.path=/net/0/p0.vm,remote.type=unix,remote.path=/net/0/p0 -device virtio-net-pci,netdev=nic0,mac=52:54:00:00:00:01,romfile=" +
+			" -drive if=none,id=disk0,format=raw,readonly=off,file=/in/disk0 -device virtio-blk-pci,drive=disk0",
+			[]toolroot.Bind{{Src: "/l", Dst: "/net/0", Write: true}, {Src: "/a", Dst: "/in/disk0", Write: true}}},
 		{"clock", func(c *Config) { c.RTC = time.Date(2099, 12, 31, 23, 0, 0, 0, time.FixedZone("", -3600)) },
 			baseArgs + kernelArgs + " -rtc base=2100-01-01T00:00:00,clock=vm", nil},
 		{"watchdog", func(c *Config) { c.Watchdog = true }, baseArgs + kernelArgs + " -device i6300esb -action watchdog=reset", nil},

@@ -84,11 +84,14 @@ type Config struct {
 	Net        Net
 	NICs       []NIC // after the one of Net, in the order in which Linux numbers PCI cards
 	Disks      []Disk
-	RTC        time.Time // of the battery-backed clock at the start, the host's time if zero
-	Watchdog   bool      // an Intel 6300ESB, which resets the machine
-	Overlay    []File    // files that are added to the initrd
-	KVM        bool      // see ProbeKVM
-	Args       []string  // more arguments for QEMU
+	// FirmwareOrder has the firmware boot in the order that its variables say. Without it that of NICs and Disks is put
+	// before those.
+	FirmwareOrder bool
+	RTC           time.Time // of the battery-backed clock at the start, the host's time if zero
+	Watchdog      bool      // an Intel 6300ESB, which resets the machine
+	Overlay       []File    // files that are added to the initrd
+	KVM           bool      // see ProbeKVM
+	Args          []string  // more arguments for QEMU
 
 	// Stdin, if set, is the console's input, in raw mode if it is a terminal,
 	// with QEMU's own keys: Ctrl-A X ends QEMU, Ctrl-A H lists them. Otherwise

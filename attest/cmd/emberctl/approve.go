@@ -14,6 +14,7 @@ import (
 func (a *app) approve() *cobra.Command {
 	var o connection
 	var note string
+	var asJSON bool
 	c := &cobra.Command{
 		Use:   "approve NODE",
 		Short: "Enroll a machine of the queue",
@@ -35,11 +36,12 @@ the queue is the machine's own word.`,
 				} else if err != nil {
 					return err
 				}
-				return a.printf("approved %s\n", args[0])
+				return a.tell(asJSON, outcome{args[0], "approve", true}, "approved "+args[0])
 			})
 		},
 	}
 	c.Flags().StringVar(&note, "note", "", "kept with the machine")
+	jsonFlag(c, &asJSON)
 	o.add(c)
 	c.ValidArgsFunction = a.completeQueue(&o)
 	return c

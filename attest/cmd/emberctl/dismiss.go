@@ -13,6 +13,7 @@ import (
 
 func (a *app) dismiss() *cobra.Command {
 	var o connection
+	var asJSON bool
 	c := &cobra.Command{
 		Use:   "dismiss NODE",
 		Short: "Take a machine off the queue",
@@ -31,10 +32,11 @@ it out.`,
 				} else if err != nil {
 					return err
 				}
-				return a.printf("dismissed %s\n", args[0])
+				return a.tell(asJSON, outcome{args[0], "dismiss", true}, "dismissed "+args[0])
 			})
 		},
 	}
+	jsonFlag(c, &asJSON)
 	o.add(c)
 	c.ValidArgsFunction = a.completeQueue(&o)
 	return c

@@ -18,6 +18,7 @@ import (
 func (a *app) enroll() *cobra.Command {
 	var o connection
 	var note string
+	var asJSON bool
 	c := &cobra.Command{
 		Use:   "enroll NODE|FILE",
 		Short: "Enroll machines by name, or those in a file",
@@ -26,7 +27,8 @@ not these have a certificate.
 
 FILE may have lines that begin with a machine's name (the rest is a note, "#"
 begins a comment), and endorsement keys or their certificates in PEM, as makers
-and inventories give them. Machines of it that are enrolled already are no error.`,
+and inventories give them. Machines of it that are enrolled already are no error.
+With --json there is one object for each machine.`,
 		Example: `  emberctl enroll 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 --note "rack 4"
   emberctl enroll delivery-2026-05.pem --note "delivery of May"`,
 		Args: takes("the name of a machine or a file"),
@@ -42,13 +44,13 @@ and inventories give them. Machines of it that are enrolled already are no error
 			one := len(nodes) == 1 && nodes[0] == args[0]
 			for i, node := range nodes {
 				err := o.within(cmd.Context(), func(ctx context.Context) error { return client.Enroll(ctx, node, note) })
-				said := "enrolled %s\n"
+				changed, words := true, "enrolled "+node
 				if errors.Is(err, store.ErrEnrolled) && !one {
-					said = "%s was enrolled already\n"
+					changed, words = false, node+" was enrolled already"
 				} else if err != nil {
 					return fmt.Errorf("enrolling %s, %d of %d: %w", node, i+1, len(nodes), err)
 				}
-				if err := a.printf(said, node); err != nil {
+				if err := a.tell(asJSON, outcome{node, "enroll", changed}, words); err != nil {
 					return err
 				}
 			}
@@ -56,6 +58,7 @@ and inventories give them. Machines of it that are enrolled already are no error
 		},
 	}
 	c.Flags().StringVar(&note, "note", "", "kept with the machine")
+	jsonFlag(c, &asJSON)
 	o.add(c)
 	return c
 }

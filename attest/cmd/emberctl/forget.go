@@ -12,7 +12,7 @@ import (
 
 func (a *app) forget() *cobra.Command {
 	var o connection
-	var yes bool
+	var yes, asJSON bool
 	c := &cobra.Command{
 		Use:   "forget NODE",
 		Short: "Undo enroll, approve and revoke",
@@ -42,11 +42,12 @@ certificate is locked out until it is approved again.`,
 				} else if err != nil {
 					return err
 				}
-				return a.printf("forgot %s\n", node)
+				return a.tell(asJSON, outcome{node, "forget", true}, "forgot "+node)
 			})
 		},
 	}
 	yesFlag(c, &yes)
+	jsonFlag(c, &asJSON)
 	o.add(c)
 	c.ValidArgsFunction = a.completeNodes(&o)
 	return c

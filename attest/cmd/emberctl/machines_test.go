@@ -115,3 +115,39 @@ func TestOrders(t *testing.T) {
 	}
 	d.no(t, wrongCall, "several machines", "node", good[:9])
 }
+
+func TestOrdersJSON(t *testing.T) {
+	d := sit(t)
+	d.fleet(t)
+	fresh, passing := strings.Repeat("e5", 32), strings.Repeat("c4", 32)
+	if _, err := d.registry.Enqueue(t.Context(), store.Waiting{Node: passing}, 9); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("delivery", []byte(fresh+"\n"+good+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, order := range []struct {
+		args string
+		want []outcome
+	}{
+		{"enroll delivery", []outcome{{good, "enroll", false}, {fresh, "enroll", true}}},
+		{"approve " + stranger, []outcome{{stranger, "approve", true}}},
+		{"dismiss " + passing, []outcome{{passing, "dismiss", true}}},
+		{"revoke a1a1 -y", []outcome{{good, "revoke", true}}},
+		{"forget d4d4 -y", []outcome{{stolen, "forget", true}}},
+	} {
+		dec := json.NewDecoder(strings.NewReader(d.ok(t, append(strings.Fields(order.args), "--json")...)))
+		dec.DisallowUnknownFields()
+		var got []outcome
+		for dec.More() {
+			var o outcome
+			if err := dec.Decode(&o); err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, o)
+		}
+		if !slices.Equal(got, order.want) {
+			t.Errorf("%s: %v", order.args, got)
+		}
+	}
+}

@@ -18,6 +18,21 @@ func jsonFlag(c *cobra.Command, asJSON *bool) {
 	c.Flags().BoolVar(asJSON, "json", false, "print JSON, for programs")
 }
 
+// outcome is what a command has done to a machine.
+type outcome struct {
+	Node    string `json:"node"`
+	Action  string `json:"action"`  // as in the audit log
+	Changed bool   `json:"changed"` // false if it was so before
+}
+
+// tell prints what was done, as JSON or in words.
+func (a *app) tell(asJSON bool, o outcome, words string) error {
+	if asJSON {
+		return printJSON(a.stdout, o)
+	}
+	return a.printf("%s\n", words)
+}
+
 func printJSON(w io.Writer, value any) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")

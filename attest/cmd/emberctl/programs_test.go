@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"regexp"
@@ -11,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ember-os/ember/attest/cmd/attestd/attestdtest"
 	"github.com/ember-os/ember/os/vm/vmtest"
 )
 
@@ -45,7 +45,7 @@ func TestPrograms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := freePort(t)
+	port := attestdtest.FreePort(t)
 	config := fmt.Sprintf(`listen: 127.0.0.1:0
 data: data
 admin: a.sock
@@ -126,19 +126,4 @@ overlays: {folder: overlays, identity: keys/attestd.identity, keys: [%q]}
 			t.Fatal("the operator's key opens the server still")
 		}
 	}
-}
-
-// freePort is one that nothing listens on, for now.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }

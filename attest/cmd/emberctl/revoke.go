@@ -12,7 +12,7 @@ import (
 func (a *app) revoke() *cobra.Command {
 	var o connection
 	var note string
-	var yes bool
+	var yes, asJSON bool
 	c := &cobra.Command{
 		Use:   "revoke NODE",
 		Short: "Let a machine in no more",
@@ -44,12 +44,13 @@ begins so.`,
 				if err := client.Revoke(ctx, node, note); err != nil {
 					return err
 				}
-				return a.printf("revoked %s\n", node)
+				return a.tell(asJSON, outcome{node, "revoke", true}, "revoked "+node)
 			})
 		},
 	}
 	c.Flags().StringVar(&note, "note", "", "kept with the machine, for example why")
 	yesFlag(c, &yes)
+	jsonFlag(c, &asJSON)
 	o.add(c)
 	c.ValidArgsFunction = a.completeNodes(&o)
 	return c

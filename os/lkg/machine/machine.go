@@ -7,9 +7,11 @@
 //
 // A failure is a wait and a reboot into the network, where something better may be served by now; each failure since
 // the last success doubles the wait. No answer is no failure: a boot from the network, or from a slot that is not the
-// good one, goes to the last-known-good system then, and that one takes the configuration it has kept. A refusal by a server that proved to be the right
-// one is never taken for no answer: nothing that was kept is used after it. Whoever can cut the network can have a
-// machine boot what it booted last, and nothing else.
+// good one, goes to the last-known-good system then, and that one takes the configuration it has kept. If a node does
+// not become healthy with that, it stays, whatever is not well, until a server answers: without one there is nothing
+// better to boot, and nodes that wait for each other, or for a network, would only begin anew. A refusal by a server
+// that proved to be the right one is never taken for no answer: nothing that was kept is used after it. Whoever can cut
+// the network can have a machine boot what it booted last, and nothing else.
 package machine
 
 import (
@@ -99,7 +101,7 @@ type Verb string
 const (
 	Begin  Verb = "begin"  // the work of the phase; gives Done, NoAnswer, Denied or Broken. After Limit there is Late; without there is none, but that of Start goes on until Commit
 	Wait   Verb = "wait"   // gives Elapsed after Limit, unless another Wait or Begin comes before
-	Probe  Verb = "probe"  // asks every Limit whether the server answers; gives Answer
+	Probe  Verb = "probe"  // asks every Limit whether the server answers, for the rest of the boot; gives Answer each time it does
 	Reboot Verb = "reboot" // into the network, or what else the boot order begins with
 	Next   Verb = "next"   // reboots into the last-known-good system by BootNext; gives Broken if that can not be set
 	Kexec  Verb = "kexec"  // does so without the firmware; gives Broken if that fails
@@ -119,7 +121,8 @@ type Machine struct {
 	Kept  bool // runs, or will, with the configuration that was kept
 
 	boot   Boot
-	late   bool // the limit of Start was over while the node was healthy
+	late   bool // the limit of Start is over
+	probes bool // asks whether a server answers
 	leaves Verb // how Waiting ends
 }
 

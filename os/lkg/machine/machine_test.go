@@ -151,6 +151,43 @@ func TestBoots(t *testing.T) {
 			late fetch begin-kept:15m0s
 			done apply begin:5m0s
 			done start begin:15m0s
+			late start begin+report+probe:1m0s
+			done healthy wait:30s
+			answer healthy
+			broken start begin+report
+			done healthy wait:30s
+			elapsed commit begin
+			answer commit
+			done kept
+			answer waiting wait:15m0s
+			answer waiting
+			elapsed leaving reboot`},
+		{"the disk, not healthy before the server is back", boot(Disk, 1, Means{}), `netboot begin:20s
+			late fetch begin-kept:15m0s
+			done apply begin:5m0s
+			answer apply
+			done start begin:15m0s
+			late start begin+report+probe:1m0s
+			answer waiting wait:30s
+			elapsed leaving reboot`},
+		{"the disk, health flaps until the limit is over", boot(Disk, 1, Means{}), `netboot begin:20s
+			late fetch begin-kept:15m0s
+			done apply begin:5m0s
+			done start begin:15m0s
+			done healthy wait:30s
+			late healthy
+			broken start begin+report+probe:1m0s`},
+		{"the disk, a service that can not be started", boot(Disk, 1, Means{}), `netboot begin:20s
+			late fetch begin-kept:15m0s
+			done apply begin:5m0s
+			done start begin:15m0s
+			broken waiting wait:30s
+			elapsed leaving reboot`},
+		{"the disk, attested, never healthy", boot(Disk, 10, Means{}), `netboot begin:20s
+			done attest begin:20s
+			done fetch begin:15m0s
+			done apply begin:5m0s
+			done start begin:15m0s
 			late waiting wait:15m0s
 			elapsed leaving reboot`},
 		{"stopped at once", boot(Network, 0, both), "netboot begin:2m0s\nstop leaving\nlate leaving"},

@@ -16,10 +16,12 @@ func (m Machine) Next(e Event) (Machine, []Action) {
 	case Netboot, Attest, Fetch:
 		return m.early(e)
 	case Apply, Start:
-		switch e {
-		case Done:
+		switch {
+		case e == Done:
 			return m.enter(m.after())
-		case Broken, Late, Denied, NoAnswer:
+		case e == Late && m.Phase == Start:
+			return m.overdue()
+		case e == Broken, e == Late, e == Denied, e == NoAnswer, e == Answer && m.Kept && m.Phase == Start:
 			return m.fail()
 		}
 	case Healthy:
@@ -94,12 +96,30 @@ func (m Machine) healthy(e Event) (Machine, []Action) {
 	case e == Late:
 		m.late = true
 	case e == Broken && m.late:
-		return m.fail()
+		return m.overdue()
 	case e == Broken: // the limit of Start goes on
 		m.Phase = Start
 		return m, []Action{{Verb: Begin}}
 	}
 	return m, nil
+}
+
+// overdue is what to do with a node that is not healthy in time.
+func (m Machine) overdue() (Machine, []Action) {
+	if !m.Kept {
+		return m.fail()
+	}
+	m.Phase, m.late = Start, true
+	m, probe := m.probe()
+	return m, append([]Action{{Verb: Begin}, {Verb: Report}}, probe...)
+}
+
+func (m Machine) probe() (Machine, []Action) {
+	if m.probes {
+		return m, nil
+	}
+	m.probes = true
+	return m, []Action{{Verb: Probe, Limit: m.boot.Limits.Probe}}
 }
 
 // fail waits, and reboots into the network.
@@ -121,7 +141,7 @@ func (m Machine) enter(p Phase) (Machine, []Action) {
 	case p == Healthy:
 		return m, []Action{{Verb: Wait, Limit: m.boot.Limits.Hold}}
 	case p == Kept && m.Kept:
-		return m, []Action{{Verb: Probe, Limit: m.boot.Limits.Probe}}
+		return m.probe()
 	case p == Kept:
 		return m, nil
 	}

@@ -146,10 +146,10 @@ func (d *drawing) y(t time.Duration) float64 {
 	return top + plotHeight*(1-math.Log(float64(t)/float64(shortest))/math.Log(float64(longest)/float64(shortest)))
 }
 
-// niceCeiling is the next of 1, 2, 5, 10, 20 …
+// niceCeiling is the next of 1, 1.2, 1.6, 2, 3, 5, 10, 12 …
 func niceCeiling(v float64) float64 {
 	for unit := 1.0; ; unit *= 10 {
-		for _, factor := range []float64{1, 2, 5} {
+		for _, factor := range []float64{1, 1.2, 1.6, 2, 3, 5} {
 			if unit*factor >= v {
 				return unit * factor
 			}

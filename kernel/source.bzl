@@ -21,6 +21,8 @@ def _linux_source_impl(ctx):
     tree = ctx.getenv("EMBER_LINUX")
     version, source = "0", tree
     if tree:
+        if not tree.startswith("/") or not ctx.path(tree + "/Kconfig").exists:
+            fail("EMBER_LINUX={} is not the absolute path of a kernel's tree".format(tree))
         ctx.watch_tree(tree)
         ctx.symlink(tree, "src")
         _bash(ctx, 'cd -P src && find . -name .git -prune -o -type f -printf "%p %s %T@\\n" | sort | sha256sum >"$OLDPWD/SOURCE"')

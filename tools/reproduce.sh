@@ -1,7 +1,7 @@
 #!/bin/bash
 # Builds targets twice, as differently as one machine allows, and compares every byte: two clones
 # in two folders, two homes (so two private roots, two output bases, nothing cached), two umasks,
-# locales and time zones, and as root also two users.
+# locales and time zones, as root also two users; and in the second the host's compiler fails.
 #
 #   tools/reproduce.sh [TARGET...]        default: //kernel //os:initrd //image //os:uki //os:iso //os:measurements
 #
@@ -38,8 +38,12 @@ build() {
 other=$(id -u)
 [[ $other != 0 ]] || other=65534
 build one ember 022 C.UTF-8 UTC "$(id -u)"
+mkdir "$work/broken"
+for tool in cc gcc g++ as ld ar strip objcopy; do ln -s /bin/false "$work/broken/$tool"; done
+export PATH=$work/broken:$PATH
 build two "another folder/ember" 077 POSIX Pacific/Auckland "$other"
 cat "$work/one"
+[[ -s $work/one ]] || { echo "no outputs were found" >&2; exit 1; }
 if diff "$work/one" "$work/two"; then
   echo "both builds gave the same bytes"
   chmod -R u+w "$work"; rm -rf "$work"

@@ -8,20 +8,15 @@ import (
 	"strings"
 )
 
-const docHead = `# Kernel options
-
-What the kernel is asked for, and why, in the order of kernel/fragments, from
-which this page is generated. What is not here is off unless something here needs
-it; the resolved configuration is in /proc/config.gz.
-`
-
-// WriteDoc writes the fragments as a Markdown page: a heading for each fragment
-// and each of its sections, and tables of options with their reasons.
+// WriteDoc writes the fragments in Markdown, for below a title: a heading for each
+// fragment and each of its sections, and tables of options with their reasons.
 func WriteDoc(w io.Writer, fragments []*Fragment) error {
 	b := bufio.NewWriter(w)
-	b.WriteString(docHead)
-	for _, f := range fragments {
-		fmt.Fprintf(b, "\n## %s\n", strings.TrimSuffix(path.Base(f.Name), ".config"))
+	for i, f := range fragments {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(b, "## %s\n", strings.TrimSuffix(path.Base(f.Name), ".config"))
 		writeFragment(b, f.lines)
 	}
 	return b.Flush()

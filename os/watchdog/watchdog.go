@@ -17,9 +17,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Path is the machine's first watchdog.
-const Path = "/dev/watchdog"
-
 // Watchdog is an armed watchdog.
 type Watchdog struct {
 	Identity string        // as its driver calls it

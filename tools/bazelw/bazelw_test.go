@@ -1,6 +1,7 @@
 package bazelw
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"io"
@@ -9,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 func TestChoice(t *testing.T) {
@@ -103,26 +103,36 @@ func TestTogether(t *testing.T) {
 	t.Parallel()
 	m := downloaded(t)
 	m.hold = make(chan struct{})
-	var outputs [3]bytes.Buffer
+	const programs, waits = 3, "waiting for another bazelw"
+	reader, writer := io.Pipe()
 	ended := make(chan error)
-	started := time.Now()
-	for i := range outputs {
+	for range programs {
 		c := m.command("bazelw", "info")
-		c.Stderr = &outputs[i]
+		c.Stderr = writer
 		go func() { ended <- c.Run() }()
 	}
-	// The download is held until the others wait for the lock, which they say.
-	time.AfterFunc(time.Until(started.Add(2*time.Second)), func() { close(m.hold) })
-	for range outputs {
+	var all strings.Builder
+	read := make(chan struct{})
+	go func() { // The download is held until the others say that they wait.
+		defer close(read)
+		waiting := 0
+		for lines := bufio.NewScanner(reader); lines.Scan(); {
+			fmt.Fprintln(&all, lines.Text())
+			if strings.Contains(lines.Text(), waits) {
+				if waiting++; waiting == programs-1 {
+					close(m.hold)
+				}
+			}
+		}
+	}()
+	for range programs {
 		if err := <-ended; err == nil || err.Error() != "exit status 7" {
 			t.Error(err)
 		}
 	}
-	var all strings.Builder
-	for i := range outputs {
-		all.Write(outputs[i].Bytes())
-	}
-	for text, want := range map[string]int{"making a private root": 1, "waiting for another bazelw": 2} {
+	writer.Close()
+	<-read
+	for text, want := range map[string]int{"making a private root": 1, waits: programs - 1} {
 		if n := strings.Count(all.String(), text); n != want {
 			t.Errorf("%d say %q, wanted %d:\n%s", n, text, want, all.String())
 		}
@@ -235,7 +245,6 @@ func TestRefusals(t *testing.T) {
 			}
 		})
 	}
-	os.RemoveAll("/dev/shm/ember-bazelw-test")
 }
 
 func TestProxyOfDebiansGo(t *testing.T) {

@@ -140,6 +140,20 @@ func TestGone(t *testing.T) {
 	}
 }
 
+// A package that the suite has in no version any more is not replaced.
+func TestGoneForGood(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.downloader("apt")
+	if keys, _ := filepath.Glob("/usr/share/keyrings/debian-archive-keyring.*"); keys == nil {
+		t.Skip("this machine has no debian-archive-keyring")
+	}
+	lock, debs := m.lock()
+	delete(m.files, "/debian/pool/first_1_all.deb")
+	m.tool("apt-get", `case "$*" in "-qq update") ;; *) echo "E: Unable to locate package first" >&2; exit 100 ;; esac`)
+	m.refused("the mirror no longer has the locked version of: first, and not all of them in another one (E: Unable to locate package first); update this workspace, renew the lock", debianSh, "fetch", lock, debs)
+}
+
 func TestNoDownloader(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)

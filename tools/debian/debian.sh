@@ -186,7 +186,8 @@ present() {
   debs=$(cd "$debs" && pwd)
   scratch=$debs/present
   private_apt "$scratch" "$lock"
-  (cd "$scratch" && apt-get -qq download "$@" >log 2>&1) || die "downloading $*: $(grep -m1 '^E:' "$scratch/log" || tail -n 1 "$scratch/log")"
+  (cd "$scratch" && apt-get -qq download "$@" >log 2>&1) ||
+    die "the mirror no longer has the locked version of: $*, and not all of them in another one ($(grep -m1 '^E:' "$scratch/log" || tail -n 1 "$scratch/log")); update this workspace, $advice, or set EMBER_DEBIAN_MIRROR to a mirror with older files"
   for name; do
     taken+=("$(basename "$scratch/$name"_*.deb)")
     mv "$scratch/$name"_*.deb "$debs/$(lines deb "$lock" | sed -n "s/^$name .* //p").deb"

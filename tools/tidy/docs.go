@@ -17,7 +17,8 @@ const generated = "<!-- Written by `bazel run //:tidy` from %s. -->\n\n# %s\n\n%
 func kernelOptions(fragments []*kconfig.Fragment) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, generated, "kernel/fragments", "Kernel options",
-		"What the kernel is asked for and why. Everything else is off or follows from these.")
+		"What the kernel is asked for, and why, in the order of kernel/fragments. What is not here is off unless something\n"+
+			"here needs it; the resolved configuration is in /proc/config.gz.")
 	if err := kconfig.WriteDoc(&b, fragments); err != nil {
 		panic(err) // a buffer takes everything
 	}

@@ -23,50 +23,6 @@ func mergeCommand() cli.Command {
 	})
 }
 
-func checkCommand() cli.Command {
-	var config, source, arch string
-	return command("check", func(f *flag.FlagSet) {
-		f.StringVar(&config, "config", "", "")
-		f.StringVar(&source, "source", "", "")
-		f.StringVar(&arch, "arch", "x86", "")
-	}, func(fragments []*kconfig.Fragment) error {
-		requests, err := kconfig.Merge(fragments)
-		if err != nil {
-			return err
-		}
-		result, err := readConfig(config)
-		if err != nil {
-			return err
-		}
-		var tree *kconfig.Tree
-		if source != "" {
-			if tree, err = kconfig.ReadTree(os.DirFS(source), arch); err != nil {
-				return err
-			}
-		}
-		return failed(kconfig.Check(requests, result, tree))
-	}, "config")
-}
-
-func reasonsCommand() cli.Command {
-	return command("reasons", func(*flag.FlagSet) {}, func(fragments []*kconfig.Fragment) error {
-		requests, err := kconfig.Merge(fragments)
-		if err != nil {
-			return err
-		}
-		return failed(kconfig.CheckReasons(requests))
-	})
-}
-
-func docCommand() cli.Command {
-	var out string
-	return command("doc", func(f *flag.FlagSet) {
-		f.StringVar(&out, "out", "", "")
-	}, func(fragments []*kconfig.Fragment) error {
-		return write(out, func(w io.Writer) error { return kconfig.WriteDoc(w, fragments) })
-	})
-}
-
 // session is what a session of the menu began and ended with.
 type session struct{ before, after, source, arch, to string }
 

@@ -1,15 +1,13 @@
-// Command kconfig merges, checks, documents and edits the kernel's configuration
-// fragments. Package kernel/kconfig says what those are.
+// Command kconfig merges the kernel's configuration fragments, and saves into them what
+// was changed in the menu. Package kernel/kconfig says what those are.
 package main
 
 import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/ember-os/ember/kernel/kconfig"
 	"github.com/ember-os/ember/os/cli"
@@ -17,23 +15,17 @@ import (
 
 const usage = `usage:
   kconfig merge [--out FILE] FRAGMENT...
-  kconfig check --config FILE [--source DIR [--arch x86]] FRAGMENT...
-  kconfig reasons FRAGMENT...
-  kconfig doc [--out FILE] FRAGMENT...
   kconfig save --before FILE --after FILE --source DIR [--arch x86] [--to FRAGMENT] FRAGMENT...
 
-merge writes the fragments as one file for KCONFIG_ALLCONFIG. check compares the
-kernel's resolved configuration with what was asked for; with the kernel's source it
-says why something was not met. reasons fails on an option without a reason. doc
-writes the options and their reasons as Markdown. save writes what a session of the
-menu changed into the fragments, new options into --to, or else the first one. FILEs
-that are not named are the standard output.
+merge writes the fragments as one file for KCONFIG_ALLCONFIG, or the standard output.
+save writes what a session of the menu changed into the fragments, new options into
+--to, or else the first one.
 `
 
 func main() { os.Exit(cli.Run("kconfig", usage, os.Args[1:], commands()...)) }
 
 func commands() []cli.Command {
-	return []cli.Command{mergeCommand(), checkCommand(), reasonsCommand(), docCommand(), saveCommand()}
+	return []cli.Command{mergeCommand(), saveCommand()}
 }
 
 // command is one that reads fragments. Each of the flags in required must be given.
@@ -93,10 +85,3 @@ func write(name string, fill func(io.Writer) error) error {
 	return errors.Join(fill(f), f.Close())
 }
 
-// failed turns a check's problems into an error.
-func failed(problems []string) error {
-	if len(problems) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%d problems:\n%s", len(problems), strings.Join(problems, "\n"))
-}

@@ -54,12 +54,7 @@ func TestRun(t *testing.T) {
 	for _, c := range []struct{ args, err string }{
 		{"merge --out all a.config b.config", ""},
 		{"merge a.config a.config", "CONFIG_A is y at a.config:1 and y at a.config:1: keep one of them"},
-		{"check --config before a.config b.config", ""},
-		{"check --config after --source linux b.config", "1 problems:\nb.config:1: CONFIG_B: wanted y, got n: needs A"},
-		{"reasons a.config b.config", ""},
-		{"doc --out page a.config", ""},
 		{"save --before before --after after --source linux --to b.config a.config b.config", ""},
-		{"reasons a.config", "1 problems:\na.config:1: CONFIG_A has no reason: write why it is n after a #"},
 	} {
 		status, said := run(t, c.args)
 		want, wantSaid := 0, ""
@@ -88,7 +83,7 @@ func TestMisuse(t *testing.T) {
 		"unknown",
 		"merge",
 		"merge --unknown a.config",
-		"check a.config",
+		"save a.config",
 		"save --before before --after after --source linux --to c.config a.config",
 	} {
 		if status, said := run(t, args); status != 2 || !strings.HasSuffix(said, usage) {

@@ -20,12 +20,15 @@ import (
 )
 
 const (
+	fragments, suffix = "kernel/fragments", ".config"
+
 	target = "//kernel:menuconfig"
 	usage  = `usage:
-  bazel run ` + target + `
-    that is: menuconfig --compiler MARKER --source MARKER --config FILE --kconfig PROGRAM
+  bazel run ` + target + ` [-- --to FRAGMENT]
+    that is: menuconfig --compiler MARKER --source MARKER --config FILE --kconfig PROGRAM [--to FRAGMENT]
 
-The files are named by their runfiles' paths: markers of the compiler root and of
+Options that no fragment has go to FRAGMENT, such as net for kernel/fragments/net.config, or
+else to base. The files are named by their runfiles' paths: markers of the compiler root and of
 the kernel's source, the resolved configuration, and the program kconfig.
 `
 )
@@ -38,6 +41,7 @@ func main() {
 		set.StringVar(&f.source, "source", "", "")
 		set.StringVar(&f.config, "config", "", "")
 		set.StringVar(&f.kconfig, "kconfig", "", "")
+		set.StringVar(&f.to, "to", "base", "")
 	}, Run: func(ctx context.Context, args []string) error {
 		if err := cli.NoArguments(args); err != nil {
 			return err
@@ -46,12 +50,15 @@ func main() {
 	}}))
 }
 
-type files struct{ compiler, source, config, kconfig string }
+type files struct{ compiler, source, config, kconfig, to string }
 
 func (f files) run(ctx context.Context) error {
 	dir, err := workspace.Dir(target)
 	if err != nil {
 		return err
+	}
+	if _, err := os.Stat(filepath.Join(dir, fragments, f.to+suffix)); err != nil {
+		return cli.Misuse("--to %s: there is no such fragment in %s", f.to, fragments)
 	}
 	for _, path := range []*string{&f.compiler, &f.source, &f.config, &f.kconfig} {
 		if *path, err = runfiles.Rlocation(*path); err != nil {
@@ -79,7 +86,7 @@ func (f files) run(ctx context.Context) error {
 	if err := f.edit(ctx, source, scratch); err != nil {
 		return fmt.Errorf("running the menu: %w", err)
 	}
-	return f.save(dir, source, after)
+	return f.save(filepath.Join(dir, fragments), source, after)
 }
 
 func (f files) edit(ctx context.Context, source, scratch string) error {
@@ -117,12 +124,14 @@ func terminal(root toolroot.Root) (string, error) {
 	return term, nil
 }
 
+// save writes what is different after the menu into the fragments of a directory.
 func (f files) save(dir, source, after string) error {
-	fragments, err := filepath.Glob(filepath.Join(dir, "kernel/fragments/*.config"))
+	all, err := filepath.Glob(filepath.Join(dir, "*"+suffix))
 	if err != nil {
 		return err
 	}
-	save := exec.Command(f.kconfig, append([]string{"save", "--before", f.config, "--after", after, "--source", source}, fragments...)...)
+	save := exec.Command(f.kconfig, append([]string{"save",
+		"--before", f.config, "--after", after, "--source", source, "--to", filepath.Join(dir, f.to+suffix)}, all...)...)
 	save.Stdout, save.Stderr = os.Stdout, os.Stderr
 	return save.Run()
 }

@@ -1,4 +1,4 @@
-// Command sbom completes and checks the SPDX document of an image.
+// Command sbom completes the SPDX document of an image.
 package main
 
 import (
@@ -24,7 +24,6 @@ const usage = `usage:
              [--component FILE.json]... [--go-sum FILE]... --licences FILE
              [--debian-lock FILE --debian NAME=LICENCE...]
              [--program PACKAGE --imports FILE --go-mod FILE --go-version VERSION]
-  sbom licences FILE
 
 build adds to the SPDX document that apko wrote: the packages of the image in an OCI
 layout, which are those of the distribution NAME or, if the lock has an address for
@@ -32,12 +31,11 @@ them, of the one whose repositories begin with ADDRESS; the Go modules that thei
 programs say they were built of, with sums and licences from files; components described
 by JSON documents (Component in github.com/ember-os/ember/tools/sbom) or by a lock of
 Debian packages, without their licences. A program that does not say so is in PACKAGE,
-and the import paths of what is linked into it are in a file, one on a line. licences
-fails if a package in the document declares no licence.
+and the import paths of what is linked into it are in a file, one on a line.
 `
 
 func main() {
-	os.Exit(cli.Run("sbom", usage, os.Args[1:], buildCommand(), licencesCommand()))
+	os.Exit(cli.Run("sbom", usage, os.Args[1:], buildCommand()))
 }
 
 type options struct {
@@ -84,27 +82,6 @@ func buildCommand() cli.Command {
 		}
 		return build(&o)
 	}}
-}
-
-func licencesCommand() cli.Command {
-	return cli.Command{Name: "licences", Run: func(_ context.Context, args []string) error {
-		if len(args) != 1 {
-			return cli.Misuse("one document is needed")
-		}
-		return check(args[0])
-	}}
-}
-
-func check(path string) error {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	doc, err := sbom.Parse(data)
-	if err != nil {
-		return err
-	}
-	return doc.CheckLicences()
 }
 
 func build(o *options) error {

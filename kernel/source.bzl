@@ -62,8 +62,8 @@ def _bash(ctx, command, *args):
 _linux_source = repository_rule(
     implementation = _linux_source_impl,
     attrs = {
-        "lock": attr.label(mandatory = True, allow_single_file = True),
-        "patches": attr.label_list(allow_files = [".patch"]),
+        "lock": attr.label(mandatory = True, allow_single_file = True, doc = "A lock of Debian's linux-source package."),
+        "patches": attr.label_list(allow_files = [".patch"], doc = "Patches with -p1 paths, applied in order, without fuzz."),
     },
     environ = ["EMBER_LINUX", "EMBER_LOCKED"],
     doc = """The kernel's source in src/; the file SOURCE changes when it does and stands for it.

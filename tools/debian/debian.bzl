@@ -79,7 +79,7 @@ def _debian_root_impl(ctx):
 
 _debian_root = repository_rule(
     implementation = _debian_root_impl,
-    attrs = {"lock": attr.label(mandatory = True, allow_single_file = True)},
+    attrs = {"lock": attr.label(mandatory = True, allow_single_file = True, doc = "The lock, from tools/debian/lock.")},
     environ = ["EMBER_LOCKED"],
     doc = """A tool root: the packages of a lock, unpacked into root/, and beside it the file ROOT.
 
@@ -103,7 +103,7 @@ def _debian_packages_impl(ctx):
 
 _debian_packages = repository_rule(
     implementation = _debian_packages_impl,
-    attrs = {"lock": attr.label(mandatory = True, allow_single_file = True)},
+    attrs = {"lock": attr.label(mandatory = True, allow_single_file = True, doc = "The lock, from tools/debian/lock.")},
     environ = ["EMBER_LOCKED"],
     doc = "The files of each package of a lock as <name>.tar, for //tools/apk to make packages of; versions.bzl has VERSIONS.",
 )

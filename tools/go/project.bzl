@@ -106,9 +106,9 @@ def _run(ctx, command, environment):
 _go_source = repository_rule(
     implementation = _go_source_impl,
     attrs = {
-        "module": attr.string(mandatory = True),
-        "sha256": attr.string(mandatory = True),
-        "version": attr.string(mandatory = True),
+        "module": attr.string(mandatory = True, doc = "Path of the module."),
+        "sha256": attr.string(mandatory = True, doc = "Of the zip that a Go module proxy serves."),
+        "version": attr.string(mandatory = True, doc = "Its version, with the v."),
     },
     environ = ["GOPROXY"],
     doc = "A module's source with its dependencies vendored, in src/; the file SOURCE stands for it.",
@@ -116,15 +116,15 @@ _go_source = repository_rule(
 
 _go_imports = repository_rule(
     implementation = _go_imports_impl,
-    attrs = {"go_mod": attr.label(mandatory = True, allow_single_file = True)},
+    attrs = {"go_mod": attr.label(mandatory = True, allow_single_file = True, doc = "The module's go.mod; its go.sum is beside it.")},
     doc = "What the Go files of a module in this workspace import from elsewhere, as imports.go.",
 )
 
 _go_module = repository_rule(
     implementation = _go_module_impl,
     attrs = {
-        "go_mod": attr.label(mandatory = True, allow_single_file = True),
-        "imports": attr.label(mandatory = True, allow_single_file = True),
+        "go_mod": attr.label(mandatory = True, allow_single_file = True, doc = "The module's go.mod; its go.sum is beside it."),
+        "imports": attr.label(mandatory = True, allow_single_file = True, doc = "What its Go files import: imports.go of _go_imports."),
     },
     environ = ["GOPROXY"],
     doc = """The dependencies of a module in this workspace, vendored, in src/; the file SOURCE stands for them.

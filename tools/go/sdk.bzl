@@ -52,10 +52,10 @@ def _go_sdk_impl(ctx):
 _go_sdk = repository_rule(
     implementation = _go_sdk_impl,
     attrs = {
-        "archive_sha256": attr.string(mandatory = True),
-        "module_sha256": attr.string(mandatory = True),
-        "platform": attr.string(mandatory = True),
-        "version": attr.string(mandatory = True),
+        "archive_sha256": attr.string(mandatory = True, doc = "Of the release's archive, where there is no module proxy."),
+        "module_sha256": attr.string(mandatory = True, doc = "Of the zip of the module golang.org/toolchain."),
+        "platform": attr.string(mandatory = True, doc = "As in linux_amd64."),
+        "version": attr.string(mandatory = True, doc = "Of Go, without go."),
     },
 )
 

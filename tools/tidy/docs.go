@@ -62,14 +62,17 @@ func cell(text string) string {
 	return strings.ReplaceAll(strings.Join(strings.Fields(text), " "), "|", `\|`)
 }
 
-// rules documents each rule and tag class that a .bzl file of ours makes, by its
-// doc attributes.
-func rules(files []*build.File) []byte {
+// rules documents each rule that a .bzl file of ours makes, by its doc attributes. An
+// attribute without one is an error. What stands in for modules of the registry is left out.
+func rules(files []*build.File) ([]byte, error) {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, generated, "the .bzl files", "Rules",
 		"The Bazel rules of this workspace and their attributes. A name that starts with `_` belongs to a\n"+
 			"module extension, which MODULE.bazel calls.")
 	for _, f := range files {
+		if strings.HasPrefix(f.Path, standIns) {
+			continue
+		}
 		shared := map[string]build.Expr{}
 		first := true
 		for _, statement := range f.Stmt {
@@ -96,13 +99,18 @@ func rules(files []*build.File) []byte {
 			}
 			b.WriteString("| attribute | kind | meaning |\n|---|---|---|\n")
 			for _, a := range attributes(argument(call, "attrs"), shared) {
+				if a.doc == "" {
+					return nil, fmt.Errorf("%s: the attribute %s of %s has no doc", f.Path, a.name, name.Name)
+				}
 				fmt.Fprintf(&b, "| `%s` | %s | %s |\n", a.name, a.kind, cell(a.doc))
 			}
 			b.WriteString("\n")
 		}
 	}
-	return append(bytes.TrimRight(b.Bytes(), "\n"), '\n')
+	return append(bytes.TrimRight(b.Bytes(), "\n"), '\n'), nil
 }
+
+const standIns = "tools/bazelw/modules/"
 
 type attribute struct{ name, kind, doc string }
 

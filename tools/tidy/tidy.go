@@ -56,6 +56,6 @@ func tidy(workspace string, files []string) (map[string][]byte, error) {
 	}
 	wanted["docs/kernel-options.md"] = kernelOptions(fragments)
 	wanted["docs/parameters.md"] = parameters(cmdline.Groups)
-	wanted["docs/rules.md"] = rules(bzl)
-	return wanted, nil
+	wanted["docs/rules.md"], err = rules(bzl)
+	return wanted, err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/bazelbuild/buildtools/build"
@@ -26,9 +27,15 @@ thing = rule(impl, doc = "A thing.", attrs = _SHARED | {"n": attr.int(doc = "a|b
 	f.Path = "some/x.bzl"
 	want := "## //some:x.bzl\n\n### thing\n\nA thing.\n\n| attribute | kind | meaning |\n|---|---|---|\n" +
 		"| `src` | label, required | The source. |\n| `n` | int | a\\|b |\n"
-	got := string(rules([]*build.File{f}))
-	if len(got) < len(want) || got[len(got)-len(want):] != want {
-		t.Errorf("got\n%s\nwant it to end with\n%s", got, want)
+	got, err := rules([]*build.File{f})
+	if err != nil || !strings.HasSuffix(string(got), want) {
+		t.Errorf("%v, got\n%s\nwant it to end with\n%s", err, got, want)
+	}
+	if f, err = build.Parse("some/y.bzl", []byte(`thing = rule(impl, attrs = {"n": attr.int()})`)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := rules([]*build.File{f}); err == nil || err.Error() != "some/y.bzl: the attribute n of thing has no doc" {
+		t.Errorf("an attribute without doc: %v", err)
 	}
 }
 

@@ -59,6 +59,7 @@ func BenchmarkNoNetwork(b *testing.B) {
 		c.NICs, c.Append = []vm.NIC{card}, "ember.debug=shell"
 		start := time.Now()
 		m := vmtest.Start(b, c)
+		await(m, stage.Debug)
 		if got := ask(b, m, "echo $((6 * 7))"); got != "42" {
 			b.Fatalf("the shell says %q", got)
 		}

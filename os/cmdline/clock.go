@@ -7,16 +7,19 @@ const NTPParam = "ember.ntp"
 // that may be the default of a product, which those of pool.ntp.org may not.
 const DefaultNTP = "time.cloudflare.com"
 
-const noNTP = "none"
+const (
+	noNTP   = "none"
+	dhcpNTP = "dhcp"
+)
 
 var timeParams = []Param{{
 	Name:    NTPParam,
-	Type:    "list of names and IP addresses, separated by commas; none",
+	Type:    "list of names and IP addresses, separated by commas; dhcp; none",
 	Default: DefaultNTP,
-	Doc:     "The time servers where neither `ipam` nor DHCP names any. none: the clock is left alone.",
+	Doc:     "The time servers where neither `ipam` nor DHCP names any. dhcp: none but what those name. none: the clock is left alone.",
 	set: func(c *Config, value string) error {
-		if value == noNTP {
-			c.NTP, c.NTPOff = nil, true
+		if value == noNTP || value == dhcpNTP {
+			c.NTP, c.NTPOff = nil, value == noNTP
 			return nil
 		}
 		servers, err := listOf(host)(value)

@@ -172,7 +172,6 @@ func TestLine(t *testing.T) {
 		c.Bonds = []Bond{{Name: "b0", Members: []string{"eth0"}, Mode: ActiveBackup, Options: map[string]string{"miimon": "100"}}}
 		c.Workload = WorkloadNone
 		c.Attest = Attest{URL: `a b":;`, Pins: []string{`a b":;`}, OverlayKeys: []string{`a b":;`}}
-		c.LKG.URL = `a b":;`
 		c.Tinkerbell = Tinkerbell{
 			Registry: "r.example", WorkerID: "52:54:00:12:34:56", Facility: "onprem",
 			RegistryUsername: `a b":;`, RegistryPassword: `a b":;`,
@@ -185,7 +184,7 @@ func TestLine(t *testing.T) {
 	}
 	taken := []string{ // either the last value is good, or any is
 		WorkloadParam, InterfaceParam, VLANParam, HTTPProxyParam, RegistryParam, RegistryUsernameParam, RegistryPasswordParam,
-		WorkerIDParam, FacilityParam, ConsoleParam, PanicParam, AttestURLParam, AttestPinParam, OverlayKeyParam, LKGURLParam,
+		WorkerIDParam, FacilityParam, ConsoleParam, PanicParam, AttestURLParam, AttestPinParam, OverlayKeyParam,
 	}
 	var wantErrs, gotErrs []string
 	for _, p := range params {

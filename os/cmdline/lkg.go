@@ -3,6 +3,7 @@ package cmdline
 import (
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -48,7 +49,7 @@ var lkgParams = []Param{{
 	Type: "URL that begins with http:// or https://",
 	Doc: "Where the program is that this machine was booted with, `uki.efi`, to be kept. It need not be trusted: what is not what was " +
 		"booted is not taken.",
-	set:    into(func(c *Config) *string { return &c.LKG.URL }, anything),
+	set:    into(func(c *Config) *string { return &c.LKG.URL }, webAddress),
 	secret: passwords,
 }, {
 	Name: LKGLimitsParam,
@@ -57,6 +58,14 @@ var lkgParams = []Param{{
 		strings.Join(LKGLimits, ", ") + ".",
 	set: into(func(c *Config) *map[string]time.Duration { return &c.LKG.Limits }, limits),
 }}
+
+func webAddress(value string) (string, error) {
+	u, err := url.Parse(value)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		return "", notA(value, "a URL that begins with http:// or https://")
+	}
+	return value, nil
+}
 
 const maxLimit = 24 * time.Hour
 

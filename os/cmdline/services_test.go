@@ -34,6 +34,7 @@ func TestNTP(t *testing.T) {
 		{"ember.ntp=ntp1.example.com,[2001:db8::1],2001:db8::2,", servers("ntp1.example.com", "2001:db8::1", "2001:db8::2"), nil},
 		{"ember.ntp=none", with(func(c *Config) { c.NTP, c.NTPOff = nil, true }), nil},
 		{"ember.ntp=none ember.ntp=a", servers("a"), nil},
+		{"ember.ntp=none ember.ntp=dhcp", with(func(c *Config) { c.NTP = nil }), nil},
 		{"ember.ntp=a ember.ntp=none ember.ntp=", standard, nil},
 		{"ember.ntp=a,b/c", standard, []string{`ember.ntp: "b/c" is not the name or IP address of a host; expected `}},
 	})
@@ -45,6 +46,8 @@ func TestLKG(t *testing.T) {
 	checkParse(t, []parsing{
 		{"ember.lkg=on", with(func(c *Config) { c.LKG.Mode = LKGOn }), nil},
 		{"ember.lkg=on ember.lkg=disk", with(func(c *Config) { c.LKG.Mode = LKGDisk }), nil},
+		{"ember.lkg_url=a.example/uki.efi", with(func(c *Config) {}), []string{`ember.lkg_url: "a.example/uki.efi" is not a URL that begins with http:// or https://`}},
+		{"ember.lkg_url=ftp://u:secret@a.example", with(func(c *Config) {}), []string{"ember.lkg_url: the value is not a URL that begins with http:// or https://"}},
 		{"ember.lkg_url=http://a.example/uki.efi", with(func(c *Config) { c.LKG.URL = "http://a.example/uki.efi" }), nil},
 		{"ember.lkg=auto", standard, []string{`ember.lkg: "auto" is not one of them; expected off, on or disk; using "off"`}},
 		{"ember.lkg_limits=start:30m,,hold:500ms,start:1h", limits(map[string]time.Duration{"start": time.Hour, "hold": 500 * time.Millisecond}), nil},

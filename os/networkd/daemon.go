@@ -34,9 +34,10 @@ type daemon struct {
 	settled   bool
 	chosen    string
 
-	etc    etcfiles.Dir
-	shown  netstate.State // as it is written
-	status string         // as it was told
+	etc       etcfiles.Dir
+	shown     netstate.State // as it is written
+	unwritten bool           // names and name servers are not, and have to be
+	status    string         // as it was told
 }
 
 // Run brings up the network and keeps it up until the context ends.

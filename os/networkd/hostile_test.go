@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +16,7 @@ import (
 	"github.com/ember-os/ember/os/netstate"
 	"github.com/ember-os/ember/os/networkd/dhcp4"
 	"github.com/ember-os/ember/os/networkd/dhcp6"
+	"github.com/ember-os/ember/os/networkd/etcfiles"
 	"github.com/ember-os/ember/os/networkd/ra"
 	"github.com/ember-os/ember/os/stage"
 	"github.com/vishvananda/netlink"
@@ -136,4 +139,61 @@ type writer func(string)
 func (w writer) Write(b []byte) (int, error) {
 	w(string(b))
 	return len(b), nil
+}
+
+// TestUnwritten has a root in which nothing can be written at first.
+func TestUnwritten(t *testing.T) {
+	root := t.TempDir()
+	d := &daemon{Config: Config{Root: root}, failing: map[string]bool{}, chosen: "eth0", etc: etcfiles.Dir(filepath.Join(root, "etc"))}
+	d.Log = slog.New(slog.DiscardHandler)
+	d.Notify = func(string) {}
+	d.links = map[int]*link{1: {info: info{name: "eth0"}, lease: &dhcp4.Lease{DNS: []netip.Addr{netip.MustParseAddr("10.0.0.53")}}}}
+	if err := os.MkdirAll(filepath.Dir(filepath.Join(root, netstate.Path)), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	d.publish(true)
+	if s, err := netstate.Read(filepath.Join(root, netstate.Path)); err != nil || s.Link != "eth0" {
+		t.Errorf("programs are told %+v, %v", s, err)
+	}
+	if d.again.IsZero() {
+		t.Error("it is not tried again")
+	}
+	if err := os.Mkdir(filepath.Join(root, "etc"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	d.publish(true)
+	if b, err := os.ReadFile(filepath.Join(root, "etc/resolv.conf")); err != nil || !strings.Contains(string(b), "nameserver 10.0.0.53") {
+		t.Errorf("resolv.conf is %q, %v", b, err)
+	}
+}
+
+// TestLargeVLAN has a VLAN whose lease has a larger MTU than the card that carries it. A macvlan, which may not have a
+// larger one either, stands for it: not every kernel has VLANs.
+func TestLargeVLAN(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "10.0.0.1/24")
+	card, err := netlink.LinkByName("eth0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := vlanName("eth0", 7)
+	if err := netlink.LinkAdd(&netlink.Macvlan{LinkAttrs: netlink.LinkAttrs{Name: name, ParentIndex: card.Attrs().Index}, Mode: netlink.MACVLAN_MODE_BRIDGE}); err != nil {
+		t.Fatal(err)
+	}
+	vlan, err := netlink.LinkByName(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &daemon{links: map[int]*link{
+		card.Attrs().Index: {info: info{name: "eth0", index: card.Attrs().Index, mtu: 1500}, assignment: assignment{role: parent, vlan: 7}},
+		vlan.Attrs().Index: {info: info{name: name, index: vlan.Attrs().Index, mtu: 1500}, lease: &dhcp4.Lease{MTU: 9000}},
+	}}
+	d.Log = slog.New(slog.NewTextHandler(writer(func(text string) { t.Error(text) }), nil))
+	d.setMTU(d.links[vlan.Attrs().Index])
+	if vlan, err = netlink.LinkByName(name); err != nil || vlan.Attrs().MTU != 9000 {
+		t.Errorf("its MTU is %d, %v", vlan.Attrs().MTU, err)
+	}
 }

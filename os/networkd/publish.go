@@ -49,20 +49,19 @@ func (d *daemon) publish(online bool) {
 	for _, l := range d.sortedLinks() {
 		s.Links = append(s.Links, d.netstateLink(l))
 	}
-	if reflect.DeepEqual(s, d.shown) {
+	if reflect.DeepEqual(s, d.shown) && !d.unwritten {
 		return
 	}
 	var errs []error
-	if s.Hostname != "" && (s.Hostname != d.shown.Hostname || s.Domain != d.shown.Domain) {
+	if s.Hostname != "" && (s.Hostname != d.shown.Hostname || s.Domain != d.shown.Domain || d.unwritten) {
 		errs = append(errs, unix.Sethostname([]byte(s.Hostname)), d.etc.WriteHostname(s.Hostname, s.Domain))
 	}
 	if d.chosen != "" {
 		errs = append(errs, d.etc.WriteResolv(s.Search, s.DNS))
 	}
-	if err := errors.Join(errs...); err != nil {
-		d.Log.Error("telling of the network", "err", err)
-	}
-	if d.fails("telling programs of the network", s.Write(filepath.Join(d.Root, netstate.Path)), time.Now()) {
+	now := time.Now()
+	d.unwritten = d.fails("writing names and name servers", errors.Join(errs...), now)
+	if d.fails("telling programs of the network", s.Write(filepath.Join(d.Root, netstate.Path)), now) {
 		return
 	}
 	wasSettled := d.shown.Settled

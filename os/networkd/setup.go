@@ -86,7 +86,8 @@ func (d *daemon) risen(ctx context.Context, l *link, err error) {
 	l.failures++
 }
 
-// setMTU gives a link the MTU of its lease, else the one it came with.
+// setMTU gives a link the MTU of its lease, else the one it came with. The link that carries a VLAN gets at least that
+// of the VLAN, which may not have a larger one.
 func (d *daemon) setMTU(l *link) {
 	want := l.mtu0
 	if l.lease != nil && l.lease.MTU != 0 {
@@ -96,8 +97,17 @@ func (d *daemon) setMTU(l *link) {
 		return
 	}
 	l.mtuTried = want
-	if err := netlink.LinkSetMTU(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: l.index}}, want); err != nil {
-		d.Log.Error("setting the MTU", "link", l.name, "mtu", want, "err", err)
+	for _, p := range d.links {
+		if p.role == parent && vlanName(p.name, p.vlan) == l.name && p.mtu < want {
+			d.changeMTU(p, want)
+		}
+	}
+	d.changeMTU(l, want)
+}
+
+func (d *daemon) changeMTU(l *link, mtu int) {
+	if err := netlink.LinkSetMTU(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: l.index}}, mtu); err != nil {
+		d.Log.Error("setting the MTU", "link", l.name, "mtu", mtu, "err", err)
 	}
 }
 

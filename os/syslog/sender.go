@@ -42,6 +42,7 @@ type Sender struct {
 	queue    *queue
 	hurry    chan struct{} // ends the pause before a new attempt
 	down     bool          // it was said that the collector can not be reached
+	waits    bool          // it was said that there is no way to it yet
 	roots    string        // a file of CA certificates
 	clock    func() (start time.Time, synced bool)
 }
@@ -82,7 +83,12 @@ func (s *Sender) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if !s.down {
+		switch noRoute := errors.Is(err, unix.ENETUNREACH); {
+		case s.down:
+		case noRoute && !s.waits: // at each boot, until there is a lease
+			s.log.Info("messages for the syslog collector wait in memory for a network", "err", err)
+			s.waits = true
+		case !noRoute:
 			s.log.Warn("the syslog collector can not be reached: messages wait in memory", "err", err)
 			s.down = true
 		}

@@ -9,42 +9,52 @@ import (
 	"github.com/ember-os/ember/os/vm/vmtest"
 )
 
-// TestLastBoot ends a machine in several ways, and looks at what the next boot says.
+// TestLastBoot ends machines in several ways, and looks at what the next boot says.
 func TestLastBoot(t *testing.T) {
-	t.Parallel()
-	c := config(t)
-	c.Dir, c.UEFI, c.Append = t.TempDir(), true, "ember.debug=shell"
-	boot := func(want ...string) *vmtest.Machine {
+	t.Run("EFIVariables", func(t *testing.T) {
+		t.Parallel()
+		c := config(t)
+		c.Dir, c.UEFI, c.Append = t.TempDir(), true, "ember.debug=shell"
+		testLastBoot(t, vmtest.Start(t, c), func(m *vmtest.Machine) *vmtest.Machine {
+			if end := m.End(); end.Reason != vm.Reboot {
+				t.Fatalf("the machine ended by %s, want a reboot", end.Reason)
+			}
+			return vmtest.Start(t, c)
+		})
+	})
+	t.Run("Memory", func(t *testing.T) {
+		t.Parallel()
+		c := config(t)
+		c.Append = "ember.debug=shell nokaslr reserve_mem=2M:4096:crash ramoops.mem_name=crash"
+		c.Args = []string{"-action", "reboot=reset"} // the memory is kept, and QEMU does not end
+		testLastBoot(t, vmtest.Start(t, c), func(m *vmtest.Machine) *vmtest.Machine { return m })
+	})
+}
+
+// testLastBoot takes a machine that boots. next gives the machine after a reboot.
+func testLastBoot(t *testing.T, m *vmtest.Machine, next func(*vmtest.Machine) *vmtest.Machine) {
+	reboot := func(command string, want ...string) {
 		t.Helper()
-		m := vmtest.Start(t, c)
+		if err := m.Send(command + "\n"); err != nil {
+			t.Fatal(err)
+		}
+		m = next(m)
 		await(m, stage.Ready)
 		for _, want := range want {
 			m.Line(func(line string) bool {
 				return strings.Contains(line, "ember: status:") && strings.Contains(line, want)
 			})
 		}
-		return m
 	}
-	end := func(m *vmtest.Machine, command string) {
-		t.Helper()
-		if err := m.Send(command + "\n"); err != nil {
-			t.Fatal(err)
-		}
-		if end := m.End(); end.Reason != vm.Reboot {
-			t.Fatalf("the machine ended by %s, want a reboot", end.Reason)
-		}
-	}
-	end(boot(), "reboot")
-	m := boot("reboot: SIGTERM")
+	await(m, stage.Ready)
+	reboot("reboot", "reboot: SIGTERM")
 	if got := ask(t, m, "ember status | grep -c 'reboot: SIGTERM'"); got != "1" {
 		t.Errorf("%s lines of ember status tell the reason", got)
 	}
-	end(m, "echo c >/proc/sysrq-trigger")
-	m = boot("Panic", "sysrq triggered crash")
+	reboot("echo c >/proc/sysrq-trigger", "Panic", "sysrq triggered crash")
 	if got := ask(t, m, "ls /sys/fs/pstore | wc -l"); got != "0" {
 		t.Errorf("%s files are left of the crash", got)
 	}
-	end(m, "reboot")
 }
 
 // TestHang has a kernel that is told to stand still where it would reboot.

@@ -63,6 +63,7 @@ var containerParams = []Param{{
 		"`ember.mirror=docker.io=https://mirror.example.com`. Of two for the same registry the last one counts.",
 	Repeats: true,
 	set:     addMirror,
+	secret:  mirrorPasswords,
 }, {
 	Name:    ContainersParam,
 	Type:    "number of MiB or GiB as 512M or 4G; share of the memory as 50%",
@@ -107,6 +108,19 @@ func mirrorURL(value string) (string, error) {
 		}
 	}
 	return "", errors.New("a mirror is not a URL or HOST:PORT")
+}
+
+// mirrorPasswords is the passwords in all mirrors, also of a value that names no registry.
+func mirrorPasswords(value string) []string {
+	_, list, ok := strings.Cut(value, "=")
+	if !ok {
+		list = value
+	}
+	found := passwords(value) // one with a comma too
+	for item := range strings.SplitSeq(list, ",") {
+		found = append(found, passwords(item)...)
+	}
+	return found
 }
 
 var tmpfsSizes = regexp.MustCompile(`^([0-9]{1,9})([MmGg%])$`)

@@ -169,6 +169,14 @@ func TestSecrets(t *testing.T) {
 		"HTTPS_PROXY=token@p":                           {"token"},
 		"HTTPS_PROXY=ftp://u:a@b:c%@p":                  {"a@b:c%"},
 		"HTTP_PROXY=u:wrong@p HTTP_PROXY=p:1":           {"wrong"},
+		"docker_registry=u:abc@r/p docker_registry=r":   {"abc"},
+		"ember.lkg_url=http://u:abc@p":                  {"abc"},
+		"ember.mirror=a=b,https://c":                    nil,
+		"ember.mirror=https://u:abc@b":                  {"abc"},
+		"ember.mirror=a=https://u:abc@b":                {"abc"},
+		"ember.mirror=a=b,u:abc@c,https://d":            {"abc"},
+		"ember.mirror=a=https://u:a,c@b":                {"a,c", "c"},
+		"ember.mirror=a=u:abc@b,u:def@c":                {"abc@b,u:def", "abc", "def"},
 	} {
 		if c, _ := Parse(line); !slices.Equal(c.Secrets(), want) {
 			t.Errorf("%q gives %q, want %q", line, c.Secrets(), want)

@@ -36,10 +36,11 @@ var tinkerbellParams = []Param{{
 	Doc:  "The image of Tinkerbell's agent. It wins over `docker_registry`.",
 	set:  into(func(c *Config) *string { return &c.Tinkerbell.WorkerImage }, word),
 }, {
-	Name: RegistryParam,
-	Type: "HOST, HOST:PORT or either with /PATH",
-	Doc:  "The registry that the agent comes from, as the image tink-agent:latest.",
-	set:  into(func(c *Config) *string { return &c.Tinkerbell.Registry }, registry),
+	Name:   RegistryParam,
+	Type:   "HOST, HOST:PORT or either with /PATH",
+	Doc:    "The registry that the agent comes from, as the image tink-agent:latest.",
+	set:    into(func(c *Config) *string { return &c.Tinkerbell.Registry }, registry),
+	secret: passwords,
 }, {
 	Name: RegistryUsernameParam,
 	Type: "text",

@@ -22,11 +22,10 @@ func New(name string, from io.Reader, limit int64) (*os.File, error) {
 }
 
 func fill(name string, from io.Reader, limit int64) (*os.File, error) {
-	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	f, err := create(name)
 	if err != nil {
-		return nil, os.NewSyscallError("memfd_create", err)
+		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), name)
 	defer f.Close()
 	n, err := io.Copy(f, io.LimitReader(from, limit+1))
 	if err != nil {
@@ -36,7 +35,24 @@ func fill(name string, from io.Reader, limit int64) (*os.File, error) {
 		return nil, fmt.Errorf("it has more than %d bytes", limit)
 	}
 	// The kernel reads no program from a file that somebody may still write to.
-	return os.Open("/proc/self/fd/" + strconv.Itoa(fd))
+	return os.Open("/proc/self/fd/" + strconv.Itoa(int(f.Fd())))
+}
+
+// Empty makes a file to be written to.
+func Empty(name string) (*os.File, error) {
+	f, err := create(name)
+	if err != nil {
+		return nil, fmt.Errorf("making %s in memory: %w", name, err)
+	}
+	return f, nil
+}
+
+func create(name string) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	return os.NewFile(uintptr(fd), name), nil
 }
 
 // Map shows the bytes of a file, which must not be empty and not become shorter. unmap ends that.

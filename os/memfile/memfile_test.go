@@ -33,6 +33,21 @@ func TestNew(t *testing.T) {
 	}
 }
 
+func TestEmpty(t *testing.T) {
+	f, err := Empty("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString("content"); err != nil {
+		t.Error(err)
+	}
+	got := make([]byte, 10)
+	if n, err := f.ReadAt(got, 0); string(got[:n]) != "content" || err != io.EOF {
+		t.Errorf("%q, %v", got[:n], err)
+	}
+}
+
 func TestNewFails(t *testing.T) {
 	if _, err := New("test", strings.NewReader("12345"), 4); err == nil || !strings.Contains(err.Error(), "more than 4 bytes") {
 		t.Error(err)

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/ember-os/ember/os/logline"
+	"github.com/ember-os/ember/os/memfile"
 	"github.com/ember-os/ember/os/unit"
 	"golang.org/x/sys/unix"
 )
@@ -28,12 +29,12 @@ const (
 func (s *system) ask(ctx context.Context, args ...string) ([]byte, error) {
 	var files [3]*os.File
 	for i, name := range []string{"stdin", "stdout", "stderr"} {
-		fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+		f, err := memfile.Empty(name)
 		if err != nil {
-			return nil, fmt.Errorf("making a file in memory: %w", err)
+			return nil, err
 		}
-		files[i] = os.NewFile(uintptr(fd), name)
-		defer files[i].Close()
+		defer f.Close()
+		files[i] = f
 	}
 	p, err := s.reaper.Start(self, append([]string{"ember"}, args...), &syscall.ProcAttr{
 		Env:   environ,

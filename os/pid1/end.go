@@ -17,7 +17,7 @@ const (
 	grace         = 5 * time.Second  // for all other processes to end
 	flushLimit    = 2 * time.Second  // for the consoles to print the last lines
 	reasonLimit   = 2 * time.Second  // for firmware to keep the reason
-	stopLimit     = 75 * time.Second // for everything, disks included
+	stopLimit     = 80 * time.Second // for everything, disks included
 )
 
 // fail is the end of a bring-up that failed: a reboot, unless there are shells that

@@ -216,7 +216,7 @@ func (a *activation) complete(ctx context.Context, c unit.Command, environ []str
 	case <-a.timer.C:
 		return failure(timedOut, "%s took too long", c.Path)
 	case <-ctx.Done():
-	case <-a.m.hurry:
+	case <-a.hurry:
 	}
 	return good
 }

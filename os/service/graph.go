@@ -36,7 +36,7 @@ func (m *Manager) begin(names []string) []*run {
 func (s *service) begin() *run {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.life = &run{service: s, ctx: ctx, cancel: cancel, unit: s.unit,
-		tried: make(chan struct{}), settled: make(chan struct{}), ended: make(chan struct{})}
+		tried: make(chan struct{}), settled: make(chan struct{}), ended: make(chan struct{}), hurry: make(chan struct{})}
 	s.status.State, s.status.Reason, s.status.Since = Waiting, "", stage.Now()
 	return s.life
 }

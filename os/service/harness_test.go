@@ -54,11 +54,14 @@ func behave(words []string) {
 		case "log": // FILE:TEXT with $NAME for variables
 			file, text, _ := strings.Cut(arg, ":")
 			appendTo(file, os.ExpandEnv(text))
-		case "logstop": // the same on SIGTERM
+		case "logstop", "linger": // the same on SIGTERM, or a moment after it
 			c := make(chan os.Signal, 1)
 			signal.Notify(c, syscall.SIGTERM)
 			go func() {
 				<-c
+				if verb == "linger" {
+					time.Sleep(50 * time.Millisecond)
+				}
 				file, text, _ := strings.Cut(arg, ":")
 				appendTo(file, text)
 				syscall.Exit(0)
@@ -194,6 +197,7 @@ func newHarness(t *testing.T, o Options) *harness {
 	if o.BackOffMax == 0 {
 		o.BackOffMax = 4 * time.Millisecond
 	}
+	o.Grace = time.Second
 	h.Manager = New(o)
 	t.Cleanup(func() {
 		h.stop(patience)

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,9 +11,9 @@ import (
 
 	"github.com/ember-os/ember/os/cgroup"
 	"github.com/ember-os/ember/os/executor"
+	"github.com/ember-os/ember/os/memfile"
 	"github.com/ember-os/ember/os/reaper"
 	"github.com/ember-os/ember/os/unit"
-	"golang.org/x/sys/unix"
 )
 
 // processes is all processes of a service.
@@ -107,7 +108,7 @@ func (a *activation) exec(c unit.Command, environ []string) (*reaper.Process, er
 	if err != nil {
 		return nil, fmt.Errorf("describing a process: %w", err)
 	}
-	spec, err := memoryFile(text)
+	spec, err := memfile.New("ember-spec", bytes.NewReader(text), int64(len(text)))
 	if err != nil {
 		return nil, err
 	}
@@ -142,21 +143,4 @@ func (a *activation) output() *os.File {
 		a.m.o.Log.Warn("the output of services is lost", "err", err)
 	}
 	return f
-}
-
-// memoryFile is a file with a text, to be read from its beginning.
-func memoryFile(text []byte) (*os.File, error) {
-	fd, err := unix.MemfdCreate("ember-spec", unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("making a file in memory: %w", err)
-	}
-	f := os.NewFile(uintptr(fd), "ember-spec")
-	if _, err = f.Write(text); err == nil {
-		_, err = f.Seek(0, 0)
-	}
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("writing a file in memory: %w", err)
-	}
-	return f, nil
 }

@@ -20,6 +20,7 @@ type run struct {
 	tried   chan struct{}     // closed once it has been started, or that has failed
 	settled chan struct{}     // the same, but not while it will be tried again
 	ended   chan struct{}     // closed when all is over
+	hurry   chan struct{}     // closed when a unit that has to stop has no more time
 }
 
 // plan notes what the unit waits for; mu is held.
@@ -65,10 +66,17 @@ func (r *run) finish() {
 
 // closeOnce closes a channel unless it is closed; mu is held.
 func closeOnce(c chan struct{}) {
+	if !isClosed(c) {
+		close(c)
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
 	select {
 	case <-c:
+		return true
 	default:
-		close(c)
+		return false
 	}
 }
 

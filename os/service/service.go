@@ -65,6 +65,7 @@ type Options struct {
 	BackOffMax time.Duration // the longest delay before a restart; 0 for a minute
 	UpTime     time.Duration // after which a restart is not "in a row"; 0 for a minute
 	KillTime   time.Duration // for processes to vanish after SIGKILL; 0 for 5 s
+	Grace      time.Duration // for units whose turn to stop comes too late; 0 for 3 s
 }
 
 const slice = "system.slice"
@@ -73,7 +74,6 @@ const slice = "system.slice"
 type Manager struct {
 	o       Options
 	changed chan struct{} // holds something if the statuses are not published yet
-	hurry   chan struct{} // closed when there is no more time to stop in order
 	quit    chan struct{} // closed when all has stopped
 
 	writeFailed, outputFailed atomic.Bool
@@ -100,12 +100,12 @@ func New(o Options) *Manager {
 	for _, d := range []struct {
 		field *time.Duration
 		value time.Duration
-	}{{&o.BackOffMax, time.Minute}, {&o.UpTime, time.Minute}, {&o.KillTime, 5 * time.Second}} {
+	}{{&o.BackOffMax, time.Minute}, {&o.UpTime, time.Minute}, {&o.KillTime, 5 * time.Second}, {&o.Grace, 3 * time.Second}} {
 		if *d.field == 0 {
 			*d.field = d.value
 		}
 	}
-	m := &Manager{o: o, changed: make(chan struct{}, 1), hurry: make(chan struct{}), quit: make(chan struct{}), units: map[string]*service{}}
+	m := &Manager{o: o, changed: make(chan struct{}, 1), quit: make(chan struct{}), units: map[string]*service{}}
 	if err := os.MkdirAll(m.notifyDir(), 0o755); err != nil {
 		o.Log.Warn("no service can say that it is ready", "err", err)
 	}
@@ -218,9 +218,10 @@ func (m *Manager) Wait(ctx context.Context, name string) (State, error) {
 }
 
 // Stop stops everything: each unit once those that started after it have ended. When
-// ctx ends it kills all that is left, and returns no later than three KillTimes after
-// that, with an error that names the units that did not end in order. It is called
-// once; the manager does nothing after it.
+// ctx ends it kills those that were asked to stop. The others are still asked, in order
+// for one Grace and then all at once, and killed a Grace after that. It returns no later
+// than two Graces and three KillTimes after the end of ctx, with an error that names those
+// that it has killed so. It is called once; the manager does nothing after it.
 func (m *Manager) Stop(ctx context.Context) error {
 	m.mu.Lock()
 	if m.stopping {
@@ -241,55 +242,50 @@ func (m *Manager) Stop(ctx context.Context) error {
 	}
 	m.mu.Unlock()
 
+	inOrder, disorder := context.WithCancel(context.Background())
+	defer disorder()
 	for _, r := range started {
-		m.o.Spawn(func() {
-			for _, f := range followers[r] {
-				select {
-				case <-f.ended:
-				case <-m.hurry:
-				}
-			}
-			r.cancel()
-		})
+		m.o.Spawn(func() { r.askToStop(ctx, inOrder, followers[r]) })
 	}
-	err := m.waitEnded(ctx, started)
-	if err != nil {
-		err = fmt.Errorf("stopping services: no more time for %w", err)
-	}
-	for _, r := range started {
-		r.cancel()
-	}
-	close(m.hurry)
-	last, cancel := context.WithTimeout(context.Background(), 2*m.o.KillTime)
+	left := waitEnded(ctx, started)
+	late, cancel := context.WithTimeout(context.Background(), m.o.Grace)
 	defer cancel()
-	if stuck := m.waitEnded(last, started); stuck != nil {
-		err = fmt.Errorf("stopping services: even when killed there is no end of %w", stuck)
+	left = waitEnded(late, left)
+	disorder()
+	last, cancel := context.WithTimeout(context.Background(), m.o.Grace+2*m.o.KillTime)
+	defer cancel()
+	var err error
+	if stuck := waitEnded(last, left); len(stuck) > 0 {
+		err = fmt.Errorf("stopping services: even when killed there is no end of %s", names(stuck))
+	} else if hurried := slices.DeleteFunc(started, func(r *run) bool { return !isClosed(r.hurry) }); len(hurried) > 0 {
+		err = fmt.Errorf("stopping services: no more time for %s", names(hurried))
 	}
 	close(m.quit)
 	m.write()
 	return errors.Join(err, m.sweep())
 }
 
-// waitEnded waits for units to end. The error names those that did not.
-func (m *Manager) waitEnded(ctx context.Context, all []*run) error {
-	var left []string
+// waitEnded waits for units to end and gives those that did not.
+func waitEnded(ctx context.Context, all []*run) (left []*run) {
 	for _, r := range all {
 		select {
 		case <-r.ended:
-			continue
-		default:
-		}
-		select {
-		case <-r.ended:
 		case <-ctx.Done():
-			left = append(left, r.unit.Name)
+			if !isClosed(r.ended) {
+				left = append(left, r)
+			}
 		}
 	}
-	if left == nil {
-		return nil
+	return left
+}
+
+func names(runs []*run) string {
+	var all []string
+	for _, r := range runs {
+		all = append(all, r.unit.Name)
 	}
-	slices.Sort(left)
-	return errors.New(strings.Join(left, ", "))
+	slices.Sort(all)
+	return strings.Join(all, ", ")
 }
 
 // validName tells whether a unit's name can be that of a file and a cgroup.

@@ -12,6 +12,28 @@ import (
 // mostly have at once.
 const pollDelay = 20 * time.Millisecond
 
+// askToStop asks the unit to stop once its followers have ended, or inOrder has. It has
+// until ctx ends, or a Grace if it is asked later than that.
+func (r *run) askToStop(ctx, inOrder context.Context, followers []*run) {
+	for _, f := range followers {
+		select {
+		case <-f.ended:
+		case <-inOrder.Done():
+		}
+	}
+	r.cancel()
+	if ctx.Err() != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.Background(), r.m.o.Grace)
+		defer cancel()
+	}
+	select {
+	case <-r.ended:
+	case <-ctx.Done():
+		close(r.hurry)
+	}
+}
+
 // stop ends the service's processes as KillMode says; see systemd.kill(5).
 func (a *activation) stop() {
 	if a.gone() {
@@ -75,7 +97,7 @@ func (a *activation) wait(condition func() bool, limit <-chan time.Time) {
 		case <-time.After(delay):
 		case <-limit:
 			return
-		case <-a.m.hurry:
+		case <-a.hurry:
 			return
 		}
 	}

@@ -165,6 +165,33 @@ func TestHurry(t *testing.T) {
 	})
 }
 
+// TestGrace has services that would stop in order, behind some that do not stop. The one that is to be the last ends
+// well, whether it is its turn before its grace ends or not.
+func TestGrace(t *testing.T) {
+	inBoth(t, func(t *testing.T, h *harness) {
+		deaf := func(name string, after ...string) unit.Unit {
+			return with(notifying(name, "ignore", "notify:READY=1"), func(u *unit.Unit) { u.Service.StopTimeout, u.After = 0, after })
+		}
+		lingering := func(name string) unit.Unit {
+			return notifying(name, "linger:"+h.path(name)+":done", "notify:READY=1")
+		}
+		h.start(lingering("early.service"), deaf("asked.service", "early.service"),
+			lingering("late.service"), deaf("late-asked.service", "late.service"), deaf("first.service", "late-asked.service"))
+		for _, name := range []string{"early.service", "asked.service", "late.service", "late-asked.service", "first.service"} {
+			h.settle(name, Active)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		err := h.Stop(ctx)
+		if err == nil || err.Error() != "stopping services: no more time for asked.service, first.service, late-asked.service" {
+			t.Errorf("Stop says %v", err)
+		}
+		h.read("early.service", 1)
+		h.read("late.service", 1)
+		h.alone()
+	})
+}
+
 // TestKillModeProcess has a process that outlives its service, but not the manager.
 func TestKillModeProcess(t *testing.T) {
 	inBoth(t, func(t *testing.T, h *harness) {

@@ -26,8 +26,8 @@ const lastBootFile = "/run/ember/last-boot.json"
 // takeLastBoot finds out how the last boot ended and keeps it. What was found before
 // in this boot stays if there is nothing new.
 func takeLastBoot(root string) (LastBoot, error) {
-	var l LastBoot
-	errs := []error{readJSON(root, lastBootFile, &l)}
+	l, err := jsonfile.Read[LastBoot](filepath.Join(root, lastBootFile))
+	errs := []error{err}
 	places := bootreason.Places{
 		Variables: filepath.Join(root, bootreason.Default.Variables),
 		Store:     filepath.Join(root, bootreason.Default.Store),
@@ -60,8 +60,8 @@ func (l LastBoot) save(root string) error {
 
 // LastReason is why the boot before this one has ended, "" if that is not known, or not yet.
 func LastReason(root string) (string, error) {
-	var l LastBoot
-	if err := readJSON(root, lastBootFile, &l); err != nil || l.Reboot == nil {
+	l, err := jsonfile.Read[LastBoot](filepath.Join(root, lastBootFile))
+	if err != nil || l.Reboot == nil {
 		return "", err
 	}
 	return l.Reboot.Text, nil

@@ -10,6 +10,7 @@ import (
 	"github.com/ember-os/ember/os/crash"
 	"github.com/ember-os/ember/os/health"
 	"github.com/ember-os/ember/os/netstate"
+	"github.com/ember-os/ember/os/timed"
 )
 
 // Lines is the report for people.
@@ -58,7 +59,7 @@ func (b *block) network(n netstate.State) {
 	b.row("network", state, name, prefixed("dns ", strings.Join(dns, " ")), prefixed("ntp ", strings.Join(n.NTP, " ")))
 }
 
-func (b *block) clock(c Clock) {
+func (b *block) clock(c timed.State) {
 	if !c.Synchronised {
 		b.row("clock", "not synchronised", c.Why)
 		return

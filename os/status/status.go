@@ -7,10 +7,6 @@
 package status
 
 import (
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -20,7 +16,10 @@ import (
 	"github.com/ember-os/ember/os/cmdline"
 	"github.com/ember-os/ember/os/hardware"
 	"github.com/ember-os/ember/os/health"
+	"github.com/ember-os/ember/os/jsonfile"
 	"github.com/ember-os/ember/os/netstate"
+	"github.com/ember-os/ember/os/services"
+	"github.com/ember-os/ember/os/timed"
 	"github.com/ember-os/ember/os/version"
 )
 
@@ -31,21 +30,11 @@ type Report struct {
 	Uptime   time.Duration // since the kernel started
 	Hardware hardware.Machine
 	Network  netstate.State
-	Clock    Clock
+	Clock    timed.State
 	Services []Service     `json:",omitempty"`
 	Health   health.Report `json:",omitzero"` // if something watches it
 	LastBoot LastBoot
 	Problems []string `json:",omitempty"` // what could not be found out, for people
-}
-
-// Clock is what the time daemon says.
-type Clock struct {
-	Synchronised bool
-	Source       string        `json:",omitempty"` // the server
-	Offset       time.Duration // that was found last; positive if the clock was slow
-	Stratum      int           `json:",omitempty"`
-	LastUpdate   time.Time     `json:",omitzero"`
-	Why          string        `json:",omitempty"` // why the clock can not be compared, for people
 }
 
 // Service is one unit of the service manager.
@@ -54,13 +43,6 @@ type Service struct {
 	State    string   // "active", "failed", ...: see docs/services.md
 	Problems []string `json:",omitempty"` // of its unit file
 }
-
-// Files that the daemons write, below the root.
-const (
-	networkFile  = netstate.Path
-	clockFile    = "/run/ember/time.json"
-	servicesFile = "/run/ember/services.json"
-)
 
 // gather makes the report of the machine whose files are below root.
 func gather(root string) Report {
@@ -72,12 +54,12 @@ func gather(root string) Report {
 	config, _ := cmdline.Parse(readLine(root, "/proc/cmdline")) // init reports mistakes
 	r.Hardware = hardware.Read(root, config.HWAddr)
 	var err error
-	r.Network, err = netstate.Read(filepath.Join(root, networkFile))
+	r.Network, err = netstate.Read(filepath.Join(root, netstate.Path))
 	r.problem(err)
-	r.problem(readJSON(root, clockFile, &r.Clock))
-	r.problem(readJSON(root, servicesFile, &r.Services))
-	r.problem(readJSON(root, health.Path, &r.Health))
-	r.problem(readJSON(root, lastBootFile, &r.LastBoot))
+	r.Clock = read[timed.State](&r, root, timed.Path)
+	r.Services = read[[]Service](&r, root, services.Path)
+	r.Health = read[health.Report](&r, root, health.Path)
+	r.LastBoot = read[LastBoot](&r, root, lastBootFile)
 	return r
 }
 
@@ -87,6 +69,12 @@ func (r *Report) problem(err error) {
 	}
 }
 
+func read[T any](r *Report, root, path string) T {
+	v, err := jsonfile.Read[T](filepath.Join(root, path))
+	r.problem(err)
+	return v
+}
+
 func readLine(root, path string) string {
 	b, err := os.ReadFile(filepath.Join(root, path))
 	if err != nil {
@@ -94,22 +82,6 @@ func readLine(root, path string) string {
 	}
 	line, _, _ := strings.Cut(string(b), "\n")
 	return line
-}
-
-// readJSON leaves v as it is if there is no such file.
-func readJSON(root, path string, v any) error {
-	path = filepath.Join(root, path)
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		err = json.Unmarshal(b, v)
-	}
-	if err != nil {
-		return fmt.Errorf("reading %s: %w", path, err)
-	}
-	return nil
 }
 
 // uptime reads /proc/uptime, whose first word is in seconds.

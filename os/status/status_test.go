@@ -20,6 +20,7 @@ import (
 	"github.com/ember-os/ember/os/health"
 	"github.com/ember-os/ember/os/logline"
 	"github.com/ember-os/ember/os/netstate"
+	"github.com/ember-os/ember/os/timed"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -66,7 +67,7 @@ var rack = Report{
 			{Name: "usb0", Carrier: true, Note: "its lease has no route"},
 		},
 	},
-	Clock: Clock{Synchronised: true, Source: "10.0.0.1", Offset: 1234567 * time.Nanosecond, Stratum: 3, LastUpdate: at},
+	Clock: timed.State{Synchronised: true, Source: "10.0.0.1", Offset: 1234567 * time.Nanosecond, Stratum: 3, LastUpdate: at},
 	Services: []Service{{Name: "containerd.service", State: "active"}, {Name: "kubelet.service", State: "failed", Problems: []string{"x"}},
 		{Name: "ember-log.service", State: "active"}, {Name: "ember-trust.service", State: "exited"}},
 	Health: health.Report{Since: 2 * time.Second, Checks: []health.Check{
@@ -79,7 +80,7 @@ var rack = Report{
 			Older: 1, Tail: []logline.Line{{Severity: logline.Emergency, Text: "[   12.500000] Kernel panic - not syncing: Fatal exception"}}},
 		Resets: []crash.Reset{{Watchdog: "iTCO_wdt", Causes: []string{"watchdog ran out"}}},
 	},
-	Problems: []string{"reading /run/ember/services.json: unexpected end of JSON input"},
+	Problems: []string{"/run/ember/services.json: unexpected end of JSON input"},
 }
 
 func golden(t *testing.T, name string, got []byte) {

@@ -179,6 +179,32 @@ func TestWorkflow(t *testing.T) {
 	}
 }
 
+// TestPrivateActions has an action of a registry with a password, of which the agent knows nothing, in plain HTTP. A
+// service pulls its image before the agent starts.
+func TestPrivateActions(t *testing.T) {
+	t.Parallel()
+	const image = "10.0.1.1:5000/actions/" + images.Say + ":v1"
+	l := startLab(t, lan("boot", "1"))
+	nic := worker(l)
+	site := tinktest.Start(t, l, tinktest.Options{
+		Host: netip.MustParseAddr("10.0.1.1"), Agents: registry.Options{User: "admin", Password: "hunter2"},
+		Workflow: tinktest.Workflow{Agent: nic.MAC, Actions: []tinktest.Action{{Name: "private", Image: image, Env: []string{"TEXT=x"}}}},
+	})
+	c := provisioned(t, l, site, nic)
+	c.Overlay = append(c.Overlay,
+		vm.File{Path: "etc/systemd/system/actions.service", Data: `[Unit]
+After=network-online.target containerd.service
+Before=tink-agent.service
+
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/nerdctl pull -q ` + image + "\n"},
+		vm.File{Path: "etc/systemd/system/tinkerbell.target.wants/actions.service", Target: "../actions.service"})
+	m := vmtest.Start(t, c)
+	await(m, stage.Agent)
+	site.Server.Status("private", "SUCCESS")
+}
+
 // says waits for a line with a text and gives it.
 func says(m *vmtest.Machine, text string) string {
 	return m.Line(func(line string) bool { return strings.Contains(line, text) })

@@ -101,16 +101,28 @@ func blank(t testing.TB, size int64) vm.Disk {
 	return vm.Disk{Path: path}
 }
 
-// TestWorkflow has machines do what Tinkerbell wants of them, from registries of all kinds.
+// theAgent is the real agent's program.
+func theAgent(t *testing.T) []byte {
+	t.Helper()
+	program, err := os.ReadFile(vmtest.File(t, tinktest.AgentEnv))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return program
+}
+
+// TestWorkflow has machines do what Tinkerbell wants of them, from registries of all kinds and images with the agent
+// at several places.
 func TestWorkflow(t *testing.T) {
 	const password = "hunter2"
 	for _, test := range []struct {
 		name    string
 		options tinktest.Options
+		image   func(program []byte) images.Image // nil for the site's own
 	}{
-		{"Plain", tinktest.Options{}},
-		{"TLSWithBasicAuth", tinktest.Options{TLS: true, AgentTLS: true, Agents: registry.Options{User: "admin", Password: password}}},
-		{"PlainWithTokens", tinktest.Options{Agents: registry.Options{User: "admin", Password: password, Bearer: true}}},
+		{"Plain", tinktest.Options{}, nil},
+		{"TLSWithBasicAuth", tinktest.Options{TLS: true, AgentTLS: true, Agents: registry.Options{User: "admin", Password: password}}, images.Replaced},
+		{"PlainWithTokens", tinktest.Options{Agents: registry.Options{User: "admin", Password: password, Bearer: true}}, images.EntrypointOnly},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -126,6 +138,9 @@ func TestWorkflow(t *testing.T) {
 				{Image: images.Fetch, Env: []string{"URL=http://10.0.1.1/bridge"}},
 			}}
 			site := tinktest.Start(t, l, o)
+			if test.image != nil {
+				site.Push(t, tinktest.AgentImage, test.image(theAgent(t)))
+			}
 			c := provisioned(t, l, site, nic)
 			disk := blank(t, size)
 			c.Disks = []vm.Disk{disk}
@@ -164,13 +179,39 @@ func TestWorkflow(t *testing.T) {
 	}
 }
 
+// TestPrivateActions has an action of a registry with a password, of which the agent knows nothing, in plain HTTP. A
+// service pulls its image before the agent starts.
+func TestPrivateActions(t *testing.T) {
+	t.Parallel()
+	const image = "10.0.1.1:5000/actions/" + images.Say + ":v1"
+	l := startLab(t, lan("boot", "1"))
+	nic := worker(l)
+	site := tinktest.Start(t, l, tinktest.Options{
+		Host: netip.MustParseAddr("10.0.1.1"), Agents: registry.Options{User: "admin", Password: "hunter2"},
+		Workflow: tinktest.Workflow{Agent: nic.MAC, Actions: []tinktest.Action{{Name: "private", Image: image, Env: []string{"TEXT=x"}}}},
+	})
+	c := provisioned(t, l, site, nic)
+	c.Overlay = append(c.Overlay,
+		vm.File{Path: "etc/systemd/system/actions.service", Data: `[Unit]
+After=network-online.target containerd.service
+Before=tink-agent.service
+
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/nerdctl pull -q ` + image + "\n"},
+		vm.File{Path: "etc/systemd/system/tinkerbell.target.wants/actions.service", Target: "../actions.service"})
+	m := vmtest.Start(t, c)
+	await(m, stage.Agent)
+	site.Server.Status("private", "SUCCESS")
+}
+
 // says waits for a line with a text and gives it.
 func says(m *vmtest.Machine, text string) string {
 	return m.Line(func(line string) bool { return strings.Contains(line, text) })
 }
 
-// TestInterruptions has registries and Tinkerbell's server go away, and programs of the machine killed,
-// while they are needed. Each workflow ends.
+// TestInterruptions has registries and Tinkerbell's server go away, programs of the machine killed while they are
+// needed, and an action fail. Each workflow ends.
 func TestInterruptions(t *testing.T) {
 	t.Parallel()
 	l := startLab(t, lan("boot", "1"))
@@ -246,6 +287,10 @@ func TestInterruptions(t *testing.T) {
 	kill("containerd")
 	ends("FAILED")
 
+	site.Give(tinktest.Workflow{Agent: nic.MAC, Actions: []tinktest.Action{{Image: images.Fail}}})
+	site.Server.Status(images.Fail, "FAILED")
+	ends("FAILED")
+
 	site.Give(wait("last"))
 	runs("last")
 	web.hold("/last", false)
@@ -262,11 +307,12 @@ func TestAgentErrors(t *testing.T) {
 		Host: netip.MustParseAddr("10.0.1.1"), AgentTLS: true,
 		Workflow: tinktest.Workflow{Agent: nic.MAC, Actions: []tinktest.Action{{Image: images.Say}}},
 	})
-	agent, err := os.ReadFile(vmtest.File(t, tinktest.AgentEnv))
+	agent := theAgent(t)
+	chart, err := images.Artifact()
 	if err != nil {
 		t.Fatal(err)
 	}
-	chart, err := images.Artifact()
+	good, err := images.Index(images.WrongArchitecture(agent), images.Agent(agent, images.AgentPath))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +323,20 @@ func TestAgentErrors(t *testing.T) {
 	c.Append = netboot.CommandLine() + " ember.debug=shell"
 	c.Overlay = []vm.File{{Path: "root/ca.pem", Data: string(l.CA())}}
 	m := vmtest.Start(t, c)
-	says(m, "the certificate of "+site.Agents.Address()+" is signed by an authority that is not trusted here: ")
+	told := func(text string) {
+		t.Helper()
+		says(m, text)
+		l.Message(func(m lab.Message) bool {
+			return m.App == "tink-agent" && m.Severity == "err" && strings.Contains(m.Text, text)
+		})
+	}
+	told("the certificate of " + site.Agents.Address() + " is signed by an authority that is not trusted here: ")
+	stored := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	push := func(image images.Image) func() {
 		return func() {
 			site.Push(t, tinktest.AgentImage, image)
@@ -296,24 +355,19 @@ func TestAgentErrors(t *testing.T) {
 		{fail(registry.Status(http.StatusNotFound)), "(404 Not Found): check its name and its tag"},
 		{fail(registry.Status(http.StatusServiceUnavailable)), "has a fault (503 Service Unavailable)"},
 		{func() {
-			if err := site.Store.Push(tinktest.AgentImage, chart); err != nil {
-				t.Fatal(err)
-			}
+			stored(site.Store.Push(tinktest.AgentImage, chart))
 			site.Agents.Fail(nil)
 		}, "is not an image of a container: "},
 		{push(images.WithoutAgent()), "has no agent: "},
 		{push(images.WrongArchitecture(agent)), "is for linux/arm64, and this machine is linux/amd64: "},
 		{func() {
 			site.Agents.Fail(registry.Corrupt())
-			site.Push(t, tinktest.AgentImage, images.Agent(agent, images.AgentPath))
+			stored(site.Store.Push(tinktest.AgentImage, good))
 		}, "does not have the digest it should have"},
 		{fail(registry.Cut(1 << 20)), "broke off in the middle of "},
 	} {
 		test.do()
-		says(m, test.says)
-		l.Message(func(m lab.Message) bool {
-			return m.App == "tink-agent" && m.Severity == "err" && strings.Contains(m.Text, test.says)
-		})
+		told(test.says)
 	}
 	site.Agents.Fail(nil)
 	await(m, stage.Agent)

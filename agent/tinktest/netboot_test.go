@@ -16,14 +16,6 @@ func TestNetboot(t *testing.T) {
 		{"bare", bare.CommandLine(), "facility= syslog_host= grpc_authority=10.0.1.1:42113 tinkerbell_tls=true tinkerbell_insecure_tls=false " +
 			"worker_id=" + mac + " hw_addr=" + mac + " modules=loop,squashfs,sd-mod,usb-storage intel_iommu=on iommu=pt " +
 			"initrd=initramfs-x86_64 console=tty0 console=ttyS1,115200"},
-		{"static", n.Static(), "syslog_host=10.0.1.1 grpc_authority=10.0.1.1:42113 tinkerbell_tls=false worker_id=" + mac + " hw_addr=" + mac +
-			" console=tty1 console=tty2 console=ttyAMA0,115200 console=ttyAMA1,115200 console=ttyS0,115200 console=ttyS1,115200 " +
-			"intel_iommu=on iommu=pt tink_worker_image=10.0.1.1:5000/agent:v1 initrd=initramfs-x86_64"},
-		{"ISO", n.ISO("a:b"), "facility=onprem console=ttyAMA0 console=ttyS0 console=tty0 console=tty1 console=ttyS1 vlan_id=16 hw_addr=" + mac +
-			" syslog_host=10.0.1.1 grpc_authority=10.0.1.1:42113 tinkerbell_tls=false worker_id=" + mac +
-			" tink_worker_image=10.0.1.1:5000/agent:v1 ipam=a:b"},
-		{"smuggled", Netboot{MAC: mac, Facility: "onprem console=ttyS0", Authority: "a:1"}.ISO(""), "facility=onprem console=ttyS0 hw_addr=" + mac +
-			" syslog_host= grpc_authority=a:1 tinkerbell_tls=false worker_id=" + mac},
 	} {
 		if test.got != test.want {
 			t.Errorf("%s:\n%s\nnot\n%s", test.name, test.got, test.want)

@@ -59,7 +59,7 @@ func (d Disk) String() string {
 var containerParams = []Param{{
 	Name: MirrorParam,
 	Type: "REGISTRY=MIRROR,MIRROR...",
-	Doc: "Places to ask for a registry's images before itself, each a URL or HOST:PORT: " +
+	Doc: "Places to ask for a registry's images before itself, but not for those of Tinkerbell's actions, each a URL or HOST:PORT: " +
 		"`ember.mirror=docker.io=https://mirror.example.com`. Of two for the same registry the last one counts.",
 	Repeats: true,
 	set:     addMirror,

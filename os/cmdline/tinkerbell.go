@@ -58,7 +58,7 @@ var tinkerbellParams = []Param{{
 }, {
 	Name: InsecureRegistriesParam,
 	Type: "list of HOST or HOST:PORT, separated by commas",
-	Doc:  "Registries that are reached with plain HTTP.",
+	Doc:  "Registries that are reached with plain HTTP, but not by Tinkerbell's agent for its actions.",
 	set:  into(func(c *Config) *[]string { return &c.Tinkerbell.InsecureRegistries }, listOf(authority)),
 }, {
 	Name: GRPCAuthorityParam,

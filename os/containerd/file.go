@@ -69,7 +69,7 @@ func daemonConfig(c cmdline.Config) string {
 	return daemonTop + without + daemonTables
 }
 
-const daemonTop = `# Files in conf.d can change all of it.
+const daemonTop = `# Files in conf.d can change all of it but disabled_plugins, to which they can only add.
 version = 3
 root = "` + stateDir + `"
 state = "/run/containerd"

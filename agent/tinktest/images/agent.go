@@ -2,13 +2,8 @@ package images
 
 import "bytes"
 
-// AgentPath is where the agent is in its images, AgentPaths where it was in
-// older ones.
+// AgentPath is where the agent is in its images.
 const AgentPath = "tink-agent"
-
-// AgentPaths are all places of the agent, in the order in which they are looked
-// at.
-var AgentPaths = []string{AgentPath, "usr/bin/tink-agent", "usr/local/bin/tink-agent", "usr/bin/tink-worker"}
 
 // Agent is an image with the agent at a path, as Tinkerbell makes them: from
 // scratch, with the agent as its entrypoint.

@@ -23,20 +23,6 @@ func Cut(n int) Fault {
 	})
 }
 
-// Stall sends n bytes of each blob and then nothing, until the client goes away
-// or over is closed, which cuts the connection.
-func Stall(n int, over <-chan struct{}) Fault {
-	return onBlobs(func(w http.ResponseWriter, r *http.Request, registry http.Handler) {
-		registry.ServeHTTP(&cutWriter{ResponseWriter: w, left: n, wait: func() {
-			http.NewResponseController(w).Flush()
-			select {
-			case <-over:
-			case <-r.Context().Done():
-			}
-		}}, r)
-	})
-}
-
 // Corrupt changes the first byte of each blob.
 func Corrupt() Fault {
 	return onBlobs(func(w http.ResponseWriter, r *http.Request, registry http.Handler) {
@@ -55,11 +41,10 @@ func onBlobs(f Fault) Fault {
 	}
 }
 
-// cutWriter writes so many bytes, waits if it is told to, and cuts the connection.
+// cutWriter writes so many bytes and cuts the connection.
 type cutWriter struct {
 	http.ResponseWriter
 	left int
-	wait func()
 }
 
 func (w *cutWriter) Write(b []byte) (int, error) {
@@ -68,9 +53,6 @@ func (w *cutWriter) Write(b []byte) (int, error) {
 		return w.ResponseWriter.Write(b)
 	}
 	w.ResponseWriter.Write(b[:w.left])
-	if w.wait != nil {
-		w.wait()
-	}
 	http.NewResponseController(w.ResponseWriter).Flush()
 	panic(http.ErrAbortHandler)
 }

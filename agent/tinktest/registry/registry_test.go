@@ -164,42 +164,34 @@ func TestCut(t *testing.T) {
 	if err := pull(t, r); err != nil {
 		t.Fatal(err)
 	}
-	over := make(chan struct{})
-	close(over)
-	for what, f := range map[string]Fault{"cut": Cut(50_000), "stall": Stall(50_000, over)} {
-		r.Fail(f)
-		got := 0
-		for _, q := range r.Requests() {
-			if !strings.Contains(q.Path, "/blobs/") {
-				continue
-			}
-			response, err := http.Get("http://" + r.Address() + q.Path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			n, err := io.Copy(io.Discard, response.Body)
-			response.Body.Close()
-			if err != nil {
-				got = int(n)
-			}
+	r.Fail(Cut(50_000))
+	got := 0
+	for _, q := range r.Requests() {
+		if !strings.Contains(q.Path, "/blobs/") {
+			continue
 		}
-		if got != 50_000 {
-			t.Errorf("%s: a blob ended with an error after %d bytes", what, got)
+		response, err := http.Get("http://" + r.Address() + q.Path)
+		if err != nil {
+			t.Fatal(err)
 		}
+		n, err := io.Copy(io.Discard, response.Body)
+		response.Body.Close()
+		if err != nil {
+			got = int(n)
+		}
+	}
+	if got != 50_000 {
+		t.Errorf("a blob ended with an error after %d bytes", got)
 	}
 }
 
 func TestGoAway(t *testing.T) {
 	r := Start(t, filled(t), listen(t, "127.0.0.1:0"), Options{})
-	over := make(chan struct{})
-	defer close(over)
 	asked := make(chan struct{}, 10)
-	r.Fail(func(w http.ResponseWriter, q *http.Request, registry http.Handler) {
-		if strings.Contains(q.URL.Path, "/blobs/") {
-			asked <- struct{}{}
-		}
-		Stall(10, over)(w, q, registry)
-	})
+	r.Fail(onBlobs(func(_ http.ResponseWriter, q *http.Request, _ http.Handler) {
+		asked <- struct{}{}
+		<-q.Context().Done()
+	}))
 	pulled := make(chan error, 1)
 	go func() { pulled <- pull(t, r) }()
 	select {

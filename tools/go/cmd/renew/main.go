@@ -1,11 +1,12 @@
 // Renew takes the newest versions of the programs that are built from modules of this workspace below
-// image/packages, and shows what changed.
+// image/packages, shows what changed, and says what is to be run then.
 package main
 
 import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,7 +22,10 @@ import (
 
 const (
 	target = "//tools/go/cmd/renew"
-	usage  = `usage:
+	next   = `next: ./bazelw run //image:lock pins the new versions in the image, or //image:image_test fails.
+Before that ./bazelw run //tools/debian:lock renews iptables and nft, if they shall be new too.
+`
+	usage = `usage:
   bazel run ` + target + ` [-- FOLDER...]
     that is: renew --go PROGRAM [FOLDER...]
 
@@ -55,10 +59,27 @@ func run(program string, folders []string) error {
 			return err
 		}
 	}
+	return renewAll(os.Stdout, sdk, folders)
+}
+
+// renewAll renews folders, and tells what is to be run next if a version changed.
+func renewAll(out io.Writer, sdk string, folders []string) error {
+	changed := false
 	for _, folder := range folders {
-		if err := renew(sdk, folder); err != nil {
+		lines, err := renew(out, sdk, folder)
+		if err != nil {
 			return fmt.Errorf("renewing %s: %w", folder, err)
 		}
+		changed = changed || len(lines) > 0
+		if len(lines) == 0 {
+			lines = []string{"as it was"}
+		}
+		for _, line := range lines {
+			fmt.Fprintf(out, "%s: %s\n", folder, line)
+		}
+	}
+	if changed {
+		fmt.Fprint(out, next)
 	}
 	return nil
 }
@@ -72,32 +93,26 @@ func modules(root string) ([]string, error) {
 	return files, err
 }
 
-func renew(sdk, folder string) error {
+// renew gives a line for each version that changed.
+func renew(out io.Writer, sdk, folder string) ([]string, error) {
 	before, queries, err := read(folder)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, query := range queries {
 		if err := command(sdk, folder, "get", query); err != nil {
-			fmt.Printf("%s: %s stays: %v\n", folder, query, err)
+			fmt.Fprintf(out, "%s: %s stays: %v\n", folder, query, err)
 		}
 	}
 	// -e: tests of dependencies may import what no module has.
 	if err := command(sdk, folder, "mod", "tidy", "-e"); err != nil {
-		return err
+		return nil, err
 	}
 	after, _, err := read(folder)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	lines := lockdiff.Lines(before, after)
-	if len(lines) == 0 {
-		lines = []string{"as it was"}
-	}
-	for _, line := range lines {
-		fmt.Printf("%s: %s\n", folder, line)
-	}
-	return nil
+	return lockdiff.Lines(before, after), nil
 }
 
 // read gives the versions that a go.mod asks for itself, and what `go get` is to be asked.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -20,8 +19,6 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
-	"github.com/containerd/containerd/v2/core/remotes/docker"
-	"github.com/containerd/containerd/v2/core/remotes/docker/config"
 	"github.com/containerd/containerd/v2/plugins/content/local"
 	"github.com/containerd/platforms"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -379,20 +376,5 @@ func TestPullWrongBytes(t *testing.T) {
 	_, err = s.fetch(s.ref("latest"))
 	if text := sentence(s.ref("latest"), err); !strings.Contains(text, "does not have the digest") || resumable(err) {
 		t.Errorf("%s; resumable %v; %v", text, resumable(err), err)
-	}
-}
-
-// TestPullStalls has a registry that takes requests and never answers.
-func TestPullStalls(t *testing.T) {
-	s := newShelf(t, (*httptest.Server).Start)
-	s.instead(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-	p := puller{
-		store:    s.store,
-		resolver: docker.NewResolver(docker.ResolverOptions{Hosts: config.ConfigureHosts(t.Context(), config.HostOptions{})}),
-		platform: platforms.Default(), progress: io.Discard, patience: 10 * time.Millisecond,
-	}
-	_, err := p.pull(t.Context(), s.ref("latest"), "")
-	if !errors.Is(err, errStalled) || !strings.Contains(sentence(s.ref("latest"), err), "does not answer") {
-		t.Error(err)
 	}
 }

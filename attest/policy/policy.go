@@ -37,6 +37,9 @@ type Policy struct {
 	Overlay string `yaml:"overlay"`
 	// Version is the least that the overlay must have.
 	Version uint64 `yaml:"version"`
+
+	// log is what the build predicts that the policy was expanded with. It is no condition.
+	log []Measured
 }
 
 // Events are conditions on the events of one PCR, by their SHA-256 digests. At least one is given.

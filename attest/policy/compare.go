@@ -2,6 +2,7 @@ package policy
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"maps"
 	"slices"
@@ -28,12 +29,24 @@ type Compared struct {
 	Holds   bool       // all conditions do
 }
 
-// Compare compares a machine with the policy that d has applied, or with the one that it came furthest with.
+// Compare compares a machine with the policy that d has applied, or with the nearest of those that it came furthest
+// with: of which the fewest PCRs differ, and then the fewest events.
 func (s *Set) Compare(e *verify.Evidence, d Decision) Comparison {
-	name := d.Policy
-	if !d.Allow && len(d.Reasons) > 0 {
-		name = d.furthest().Policy
+	if d.Allow || len(d.Reasons) == 0 {
+		return s.compare(d.Policy, e)
 	}
+	var furthest []Comparison
+	for _, r := range d.Reasons {
+		if r.Code == d.Code() {
+			furthest = append(furthest, s.compare(r.Policy, e))
+		}
+	}
+	return slices.MinFunc(furthest, func(a, b Comparison) int {
+		return cmp.Or(len(a.Differing())-len(b.Differing()), a.events()-b.events())
+	})
+}
+
+func (s *Set) compare(name string, e *verify.Evidence) Comparison {
 	i := slices.IndexFunc(s.policies, func(p Policy) bool { return p.Name == name })
 	if i < 0 {
 		return (&Policy{Name: name}).compare(e)
@@ -139,4 +152,13 @@ func (c Comparison) Differing() (pcrs []int) {
 		}
 	}
 	return pcrs
+}
+
+// events is how many are wrong or missing.
+func (c Comparison) events() int {
+	n := len(c.Wrong)
+	for _, compared := range c.PCRs {
+		n += len(compared.Missing)
+	}
+	return n
 }

@@ -198,3 +198,31 @@ func TestCompareLogOfPart(t *testing.T) {
 		}
 	}
 }
+
+// During a roll-out a machine is set beside the build that it has, whichever is named first.
+func TestCompareNearest(t *testing.T) {
+	next := log("4 next image", "11 name", "11 next kernel", "11 line", "4 next kernel", "9 line", "9 next initrd")
+	set := rollOut(t, "", map[string][]Measured{"1.json": built, "2.json": next})
+	for name, test := range map[string]struct {
+		log    []string
+		policy string
+		pcrs   []int
+	}{
+		"the first, by another line":  {[]string{"4 image", "11 name", "11 kernel", "11 line", "4 kernel", "9 other", "9 initrd"}, "p/1/uki", []int{9}},
+		"the second, by another line": {[]string{"4 next image", "11 name", "11 next kernel", "11 line", "4 next kernel", "9 other", "9 next initrd"}, "p/2/uki", []int{9}},
+		"the second, with another line in it": {
+			[]string{"4 other image", "11 name", "11 next kernel", "11 other", "4 next kernel", "9 other", "9 next initrd"}, "p/2/uki", []int{4, 9, 11},
+		},
+		"neither": {[]string{"4 evil", "9 evil", "11 evil"}, "p/1/uki", []int{4, 9, 11}},
+	} {
+		e := booted(log(test.log...))
+		if c := set.Compare(e, set.Decide(e)); c.Policy != test.policy || !slices.Equal(c.Differing(), test.pcrs) {
+			t.Errorf("%s: beside %s, %v differ", name, c.Policy, c.Differing())
+		}
+	}
+	e := booted(log("11 name", "11 next kernel", "11 line", "9 other"))
+	e.Events = nil
+	if c := set.Compare(e, set.Decide(e)); c.Policy != "p/2/uki" {
+		t.Errorf("without a log: beside %s, %v differ", c.Policy, c.Differing())
+	}
+}

@@ -92,13 +92,9 @@ func (d Decision) Code() string {
 	if d.Allow || len(d.Reasons) == 0 {
 		return CodeNone
 	}
-	return d.furthest().Code
-}
-
-func (d Decision) furthest() Reason {
 	return slices.MaxFunc(d.Reasons, func(a, b Reason) int {
 		return slices.Index(order, a.Code) - slices.Index(order, b.Code)
-	})
+	}).Code
 }
 
 // Set is policies in their order.

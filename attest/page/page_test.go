@@ -1,6 +1,7 @@
 package page
 
 import (
+	"encoding/hex"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/html"
 
@@ -258,6 +260,39 @@ func TestMachine(t *testing.T) {
 				t.Errorf("machine %d: %q is missing", i, s)
 			}
 		}
+	}
+}
+
+// The first event that the policy tells from what it wants is marked, not the first that has changed since the last
+// proof; one that is missing has its description.
+func TestFirstEvent(t *testing.T) {
+	r, h := open(t)
+	v := verdictOf(1)
+	if err := r.Prove(t.Context(), v, evidence(v.Time, false)); err != nil {
+		t.Fatal(err)
+	}
+	e := evidence(v.Time.Add(time.Minute), true)
+	const line = 16
+	e.PCRs[9].Differs, e.Events[line].Differs = true, true
+	e.Missing = []store.Event{{PCR: 9, Digest: digest("line"), Text: "the command <line>"}}
+	v.Code, v.Time, v.Certificate = "policy-pcr", e.Time, ""
+	if err := r.Refuse(t.Context(), v, e, true); err != nil {
+		t.Fatal(err)
+	}
+	_, document := body(t, h, "/machines/"+v.Node)
+	for _, want := range []string{"The first event that differs Event 17, PCR 9, EV_EVENT_TAG", "PCR 9: the command <line>, " + hex.EncodeToString(digest("line"))} {
+		if !strings.Contains(textOf(document), want) {
+			t.Errorf("%q is missing", want)
+		}
+	}
+	var marked []string
+	for _, n := range elements(document) {
+		if class, _ := attr(n, "class"); n.Data == "tr" && class == "differs" && inside(n, "section") && strings.Contains(textOf(n), "EV_") {
+			marked = append(marked, textOf(n))
+		}
+	}
+	if len(marked) != 2 || marked[0] != marked[1] || !strings.HasPrefix(marked[0], "179EV_EVENT_TAG") { // in the excerpt and in the log
+		t.Errorf("marked: %q", marked)
 	}
 }
 

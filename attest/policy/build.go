@@ -193,7 +193,7 @@ func (p *Policy) expand(file string, read func(string) ([]byte, error)) ([]Polic
 			return nil, err
 		}
 		one := *p
-		one.Measurements = Measurements{}
+		one.Measurements, one.log = Measurements{}, way.Log
 		one.Name = path.Join(p.Name, strings.TrimSuffix(path.Base(file), ".json"), name)
 		if one.PCRs, err = both(p.PCRs, way.PCRs); err != nil {
 			return nil, err

@@ -37,6 +37,9 @@ type Policy struct {
 	Overlay string `yaml:"overlay"`
 	// Version is the least that the overlay must have.
 	Version uint64 `yaml:"version"`
+
+	// log is what the build predicts that the policy was expanded with. It is no condition.
+	log []Measured
 }
 
 // Events are conditions on the events of one PCR, by their SHA-256 digests. At least one is given.
@@ -89,13 +92,9 @@ func (d Decision) Code() string {
 	if d.Allow || len(d.Reasons) == 0 {
 		return CodeNone
 	}
-	return d.furthest().Code
-}
-
-func (d Decision) furthest() Reason {
 	return slices.MaxFunc(d.Reasons, func(a, b Reason) int {
 		return slices.Index(order, a.Code) - slices.Index(order, b.Code)
-	})
+	}).Code
 }
 
 // Set is policies in their order.

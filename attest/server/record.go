@@ -55,7 +55,7 @@ func (d *decision) summary(now time.Time) store.Evidence {
 			p.Want = append(p.Want, want[:])
 		}
 		for _, missing := range compared.Missing {
-			s.Missing = append(s.Missing, store.Event{PCR: pcr, Digest: missing[:]})
+			s.Missing = append(s.Missing, store.Event{PCR: pcr, Digest: missing.Digest[:], Text: cut(missing.What, maxWhat)})
 		}
 		s.PCRs = append(s.PCRs, p)
 	}
@@ -65,6 +65,9 @@ func (d *decision) summary(now time.Time) store.Evidence {
 	s.Fit()
 	return s
 }
+
+// maxWhat is the longest description of a missing event that is kept, in bytes.
+const maxWhat = 128
 
 // clip bounds what a machine says of itself.
 func clip(c protocol.Claims) protocol.Claims {

@@ -2,14 +2,20 @@ package server
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/ember-os/ember/attest/attesttest"
+	"github.com/ember-os/ember/attest/page"
 	"github.com/ember-os/ember/attest/policy"
 	"github.com/ember-os/ember/attest/protocol"
 	"github.com/ember-os/ember/attest/store"
@@ -60,6 +66,63 @@ func TestRecordOfRefusal(t *testing.T) {
 	l.wantRefused(t, a, 403, verify.Capped)
 	if s, err := l.registry.Summary(ctx, m.Node()); err != nil || s.Refused.Code != verify.Capped || s.Refused.Claims.Image != "v1" {
 		t.Errorf("a boot that is over: %+v, %v", s, err)
+	}
+}
+
+// A build that a machine was to have booted tells which of the machine's events is another one, to operators and on
+// the status page. It need not have proved anything before.
+func TestRecordOfMeasurements(t *testing.T) {
+	m := boot(t, "real")
+	l := startReal(t, anyPolicy)
+	build := &policy.Build{Format: policy.BuildFormat, Paths: []policy.Path{{Name: "uki"}}}
+	way := &build.Paths[0]
+	var value [sha256.Size]byte
+	other := -1
+	for i, e := range m.events {
+		if e.PCR != 9 {
+			continue
+		}
+		digest := sha256.Sum256(e.Data)
+		if len(way.Log) == 3 {
+			digest, other = sha256.Sum256([]byte("quiet")), i
+		}
+		way.Log = append(way.Log, policy.Measured{PCR: 9, Digest: digest, What: fmt.Sprintf("part %d", len(way.Log))})
+		value = sha256.Sum256(append(value[:], digest[:]...))
+	}
+	way.PCRs = map[int]policy.Digests{9: {value}}
+	policies, err := policy.Expand([]policy.Policy{{
+		Name: "p", Tiers: []protocol.Tier{protocol.Attested}, Measurements: policy.Measurements{Files: []string{"1.json"}, Paths: []string{"uki"}},
+	}}, func(string) ([]byte, error) { return build.JSON() })
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Settings{Roots: attesttest.Roots(t)}
+	if s.Policies, err = policy.New(policies); err != nil {
+		t.Fatal(err)
+	}
+	l.Replace(s)
+	a, _, _ := l.exchange(t, m, nil)
+	l.wantRefused(t, a, 403, policy.CodePCR)
+	e, err := l.registry.RefusalEvidence(t.Context(), m.Node())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, event := range e.Events {
+		if event.Differs != (i == other) {
+			t.Errorf("event %d: %+v", i, event)
+		}
+	}
+	if len(e.Missing) != 1 || e.Missing[0].Text != "part 3" || e.Missing[0].PCR != 9 {
+		t.Errorf("missing: %+v", e.Missing)
+	}
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodGet, "/machines/"+m.Node(), nil)
+	r.Host = "127.0.0.1:8080"
+	page.New(page.Config{Registry: l.registry, Log: slog.New(slog.DiscardHandler)}).ServeHTTP(w, r)
+	for _, want := range []string{"The first event that differs", fmt.Sprintf("Event %d, PCR 9", other+1), "PCR 9: part 3"} {
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("the page, status %d, does not have %q", w.Code, want)
+		}
 	}
 }
 

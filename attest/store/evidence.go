@@ -14,7 +14,7 @@ type Evidence struct {
 	// Events are in the order of the log. There are none if the machine has no log, or one that is not right.
 	Events  []Event `json:"events,omitempty"`
 	Omitted int     `json:"omitted,omitempty"` // events that there was no room for
-	// Missing are events that the policy requires and that are not there.
+	// Missing are events that the policy requires, or that make a value which it wants, and that are not there.
 	Missing []Event `json:"missing,omitempty"`
 }
 
@@ -38,7 +38,7 @@ type Event struct {
 	Type   uint32 `json:"type"` // the firmware's word
 	Digest []byte `json:"digest"`
 	Text   string `json:"text,omitempty"` // what was measured, in short
-	// Differs says that the policy does not allow it.
+	// Differs says that the policy does not allow it, or that it is the first that makes the PCR's value a wrong one.
 	Differs bool `json:"differs,omitempty"`
 }
 

@@ -80,7 +80,7 @@ func printEvidence(w io.Writer, e *view.Evidence, allEvents bool) {
 		fmt.Fprintf(t, "%s %d\t%d\t%s\t%s\t%s\n", mark(event.Differs), i+1, event.PCR, event.Name, event.Digest, logline.Visible(event.Text))
 	}
 	for _, event := range e.Missing {
-		fmt.Fprintf(t, "> -\t%d\tis required and missing\t%s\t\n", event.PCR, event.Digest)
+		fmt.Fprintf(t, "> -\t%d\tis required and missing\t%s\t%s\n", event.PCR, event.Digest, logline.Visible(event.Text))
 	}
 	t.Flush()
 	switch {

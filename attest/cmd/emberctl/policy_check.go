@@ -145,11 +145,12 @@ type checkedPolicy struct {
 }
 
 type checkedPCR struct {
-	Index   int      `json:"index"`
-	Value   string   `json:"value"`
-	Want    []string `json:"want,omitempty"`
-	Missing []string `json:"missing,omitempty"` // events
-	Wrong   []int    `json:"wrong,omitempty"`   // events that are not allowed, by their numbers from 1 on
+	Index   int               `json:"index"`
+	Value   string            `json:"value"`
+	Want    []string          `json:"want,omitempty"`
+	Missing []string          `json:"missing,omitempty"` // events
+	What    map[string]string `json:"what,omitempty"`    // is missing, by Missing
+	Wrong   []int             `json:"wrong,omitempty"`   // events that are not allowed, by their numbers from 1 on
 }
 
 func named(names []string) (all []checkedPolicy) {
@@ -194,12 +195,16 @@ func checkPolicy(x policy.Explained, e *verify.Evidence) checkedPolicy {
 	}
 	for _, index := range x.Comparison.Differing() {
 		compared := x.Comparison.PCRs[index]
-		pcr := checkedPCR{Index: index, Value: hex.EncodeToString(e.PCRs[index])}
+		pcr := checkedPCR{Index: index, Value: hex.EncodeToString(e.PCRs[index]), What: map[string]string{}}
 		for _, want := range compared.Want {
 			pcr.Want = append(pcr.Want, want.String())
 		}
 		for _, missing := range compared.Missing {
-			pcr.Missing = append(pcr.Missing, missing.String())
+			digest := missing.Digest.String()
+			pcr.Missing = append(pcr.Missing, digest)
+			if missing.What != "" {
+				pcr.What[digest] = missing.What
+			}
 		}
 		for _, i := range slices.Sorted(maps.Keys(x.Comparison.Wrong)) {
 			if e.Events[i].PCR == index {
@@ -245,7 +250,7 @@ func (a *app) printDiffering(pcrs []checkedPCR, e *view.Evidence) {
 			a.printf("         wanted   %s\n", want)
 		}
 		for _, digest := range p.Missing {
-			a.printf("         missing  %s\n", digest)
+			a.printf("         missing  %s%s\n", digest, label(" ", logline.Visible(p.What[digest])))
 		}
 		for _, number := range p.Wrong {
 			event := e.Events[number-1]

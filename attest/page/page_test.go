@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/net/html"
 
+	"github.com/ember-os/ember/attest/protocol"
 	"github.com/ember-os/ember/attest/store"
 )
 
@@ -258,6 +259,35 @@ func TestMachine(t *testing.T) {
 				t.Errorf("machine %d: %q is missing", i, s)
 			}
 		}
+	}
+}
+
+// What somebody asks for in a machine's name, without its certificate, does not change what it has proved.
+func TestWaitsAndHasProved(t *testing.T) {
+	r, h := open(t)
+	fill(t, r, 5)
+	v := verdictOf(4)
+	v.Time, v.Tier, v.Code, v.Certificate, v.Overlay, v.Claims.Hostname = now, protocol.None, "ek-queued", "", "", "thief"
+	if _, err := r.Enqueue(t.Context(), store.Waiting{Node: v.Node, Address: v.Address, Problem: "ek-uncertified", Claims: v.Claims}, 9); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Refuse(t.Context(), v, store.Evidence{Time: now}, true); err != nil {
+		t.Fatal(err)
+	}
+	for path, rows := range map[string]int{"/?tier=attested&state=refused": 2, "/?tier=none": 0, "/?state=waiting": 0, "/?q=thief": 0} {
+		if _, document := body(t, h, path); len(rowsOf(document)) != rows {
+			t.Errorf("%s: %q, want %d rows", path, rowsOf(document), rows)
+		}
+	}
+	_, document := body(t, h, "/machines/"+v.Node)
+	text := textOf(document)
+	for _, s := range []string{"TierAttested", "workers, version 7", "ek-queued", "A request in this machine’s name waits for an operator", "attestd approve " + v.Node} {
+		if !strings.Contains(text, s) {
+			t.Errorf("%q is missing in %s", s, text)
+		}
+	}
+	if strings.Contains(text, "Unknown") {
+		t.Errorf("it is unknown: %s", text)
 	}
 }
 

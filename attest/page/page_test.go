@@ -244,8 +244,8 @@ func TestMachine(t *testing.T) {
 	r, h := open(t)
 	fill(t, r, 12)
 	for i, want := range map[int][]string{
-		1:  {"policy-pcr", "not proved", "1 PCR differs", "8GRUB’s commands", "9command line, initrd", "The first event that has changed since", "EV_EFI_BOOT_SERVICES_APPLICATION", "What it proved"},
-		2:  {"Failing", "kubelet.service", "Timeline of the boot", "devices to ready, 11 stages", "PowerEdge R640, serial 8XK2M33", "384 GiB installed",
+		1: {"policy-pcr", "not proved", "1 PCR differs", "8GRUB’s commands", "9command line, initrd", "The first event that has changed since", "EV_EFI_BOOT_SERVICES_APPLICATION", "What it proved"},
+		2: {"Failing", "kubelet.service", "Timeline of the boot", "devices to ready, 11 stages", "PowerEdge R640, serial 8XK2M33", "384 GiB installed",
 			"Failing1 failed: kubelet.serviceReported 14 s ago"},
 		4:  {"All 3 PCRs that it judges are as it wants them", "Healthy"},
 		5:  {"waits for an operator", "It came first", "CN=Contoso TPM CA 3", "attestd approve"},

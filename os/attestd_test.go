@@ -2,14 +2,17 @@ package os_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
-	"strings"
 	"testing"
 
 	"github.com/ember-os/ember/attest/attesttest/station"
+	"github.com/ember-os/ember/attest/view"
 	"github.com/ember-os/ember/os/attest"
+	"github.com/ember-os/ember/os/stage"
+	"github.com/ember-os/ember/os/status"
 	"github.com/ember-os/ember/os/vm"
 	"github.com/ember-os/ember/os/vm/lab"
 	"github.com/ember-os/ember/os/vm/relay"
@@ -127,12 +130,23 @@ func (s *site) last() station.Verdict {
 	return all[len(all)-1]
 }
 
-// awaitReport waits until the machine has proved that it has opened its grant.
+// awaitReport waits until operators see that the machine has opened its grant, and what it says of itself.
 func (s *site) awaitReport(node string) {
 	s.t.Helper()
-	eventually(s.t, "a report of the machine", func() bool {
-		return strings.Contains(s.read("audit.log"), `"msg":"report"`) && strings.Contains(s.read("audit.log"), `"node":"`+node+`"`)
+	var n view.Node
+	eventually(s.t, "a report of the machine, with its status", func() bool {
+		var err error
+		n, err = s.Operators().Node(s.t.Context(), node)
+		s.must(err)
+		return len(n.Boots) > 0 && len(n.Boots[0].Status) > 0
 	})
+	var has status.Report
+	s.must(json.Unmarshal(n.Boots[0].Status, &has))
+	stages := n.Boots[0].Stages
+	if n.State != view.Attested || len(stages) == 0 || stages[0].Name != stage.Start || stages[0].T == 0 ||
+		has.Kernel == "" || has.Hardware.TPM == nil || has.Hardware.TPM.Version != "2.0" {
+		s.t.Errorf("operators see the machine as %+v, and its status as %+v", n, has)
+	}
 }
 
 const shellAndSite = "ember.debug=shell ember.attest_url=https://" + attestAddress

@@ -30,6 +30,7 @@ type Metrics struct {
 	challenges prometheus.Counter
 	reports    *prometheus.CounterVec
 	overlays   *prometheus.CounterVec
+	refused    *prometheus.CounterVec
 	reloadOK   prometheus.Gauge
 	reloadTime prometheus.Gauge
 	notAfter   prometheus.Gauge
@@ -54,16 +55,20 @@ func New(version string) *Metrics {
 		challenges: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "challenges_total", Help: "Nonces that were given."}),
 		reports:    counters("reports_total", "Reports of machines, by code; ok for those that were taken.", "code"),
 		overlays:   counters("overlay_requests_total", "Requests for the ciphertext of an overlay, by code; ok for those that were served.", "code"),
+		refused:    counters("connections_refused_total", "Connections that were closed at once, by the limit that they were over.", "limit"),
 		reloadOK:   gauge("config_last_reload_successful", "Whether the last reading of the configuration has succeeded."),
 		reloadTime: gauge("config_last_reload_success_timestamp_seconds", "When the configuration was last read with success."),
 		notAfter:   gauge("tls_certificate_not_after_timestamp_seconds", "When the server's TLS certificate ends; 0 without one."),
+	}
+	for _, limit := range []string{server.LimitAll, server.LimitAddress} {
+		m.refused.WithLabelValues(limit)
 	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "build_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version},
 		}, func() float64 { return 1 }),
-		m.decisions, m.duration, m.challenges, m.reports, m.overlays, m.reloadOK, m.reloadTime, m.notAfter,
+		m.decisions, m.duration, m.challenges, m.reports, m.overlays, m.refused, m.reloadOK, m.reloadTime, m.notAfter,
 	)
 	return m
 }
@@ -82,6 +87,9 @@ func (m *Metrics) Report(code string) { m.reports.WithLabelValues(code).Inc() }
 
 // Overlay implements server.Counters.
 func (m *Metrics) Overlay(code string) { m.overlays.WithLabelValues(code).Inc() }
+
+// Refused is a connection over a limit, server.LimitAll or server.LimitAddress.
+func (m *Metrics) Refused(limit string) { m.refused.WithLabelValues(limit).Inc() }
 
 // Reloaded says how the configuration was read.
 func (m *Metrics) Reloaded(ok bool, now time.Time) {

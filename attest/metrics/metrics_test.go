@@ -34,6 +34,7 @@ func TestMetrics(t *testing.T) {
 	counters.Challenge()
 	counters.Report(server.CodeAllowed)
 	counters.Overlay(server.CodeNoOverlay)
+	m.Refused(server.LimitAddress)
 	m.Reloaded(true, time.Unix(1e9, 5e8))
 	m.Certificate(time.Unix(2e9, 0))
 	var broken error
@@ -47,6 +48,8 @@ func TestMetrics(t *testing.T) {
 		`ember_attestd_challenges_total 1`,
 		`ember_attestd_reports_total{code="ok"} 1`,
 		`ember_attestd_overlay_requests_total{code="overlay-absent"} 1`,
+		`ember_attestd_connections_refused_total{limit="connections"} 0`,
+		`ember_attestd_connections_refused_total{limit="connectionsPerAddress"} 1`,
 		`ember_attestd_config_last_reload_success_timestamp_seconds 1.0000000005e+09`,
 		`ember_attestd_tls_certificate_not_after_timestamp_seconds 2e+09`,
 		`ember_attestd_machines{state="refused"} 2`,

@@ -9,11 +9,11 @@ import (
 	"github.com/ember-os/ember/attest/verify"
 )
 
-// uses say what is measured into a PCR (TCG PC Client Platform Firmware Profile, 2.3.4; 8 to 15 by Linux and
-// systemd's stub).
+// uses say what is measured into a PCR (TCG PC Client Platform Firmware Profile, 2.3.4; 8 to 15 by GRUB, Linux
+// and systemd's stub; docs/boot-paths.md).
 var uses = map[int]string{
 	0: "firmware", 1: "firmware settings", 2: "option ROMs", 3: "their settings", 4: "boot loader, kernel",
-	5: "its settings, partitions", 6: "of the vendor", 7: "Secure Boot", 8: "command line", 9: "initrd",
+	5: "its settings, partitions", 6: "of the vendor", 7: "Secure Boot", 8: "GRUB’s commands", 9: "command line, initrd",
 	11: "unified kernel image; the end of attestation", 12: "its command line", 13: "its extensions", 14: "shim",
 }
 

@@ -108,7 +108,7 @@ func member(r *store.Registry, i int) error {
 		v.Time = v.Time.Add(time.Minute)
 		return r.Refuse(ctx, v, evidence(v.Time, true), true)
 	}
-	report := store.Report{Node: v.Node, Time: v.Time.Add(time.Minute), Address: v.Address, Certificate: v.Certificate, Health: protocol.Health{State: "healthy"}, Stages: stages, Status: status}
+	report := store.Report{Node: v.Node, Time: v.Time.Add(time.Minute), Address: v.Address, Certificate: v.Certificate, Health: protocol.Health{State: "healthy"}, Stages: stages, Status: inventoryText}
 	if i%333 == 2 {
 		report.Health = protocol.Health{State: "failing", Why: "1 failed: kubelet.service"}
 	}
@@ -167,7 +167,7 @@ var stages = []string{
 	"ember: stage=time t=7.102 source=10.0.0.1", "ember: stage=attest t=11.940 tier=attested node=" + nodeOf(1) + " overlay=7", "ember: stage=agent t=20.871",
 }
 
-var status = json.RawMessage(`{"Version":"1.4.0","Kernel":"6.12.117-ember","Hardware":{"System":{"Vendor":"Dell Inc.","Product":"PowerEdge R640","Serial":"8XK2M33"},
+var inventoryText = json.RawMessage(`{"Version":"1.4.0","Kernel":"6.12.117-ember","Hardware":{"System":{"Vendor":"Dell Inc.","Product":"PowerEdge R640","Serial":"8XK2M33"},
 "CPU":{"Model":"Intel(R) Xeon(R) Gold 6130 CPU @ 2.10GHz","Sockets":2,"Cores":32,"Threads":64},"Memory":{"Usable":403000000000,"Installed":412316860416},
 "Firmware":{"UEFI":true,"Vendor":"Dell Inc.","Version":"2.19.1","Date":"06/04/2023","SecureBoot":"on"},"TPM":{"Version":"2.0","Driver":"tpm_tis"},
 "Disks":[{"Name":"sda","Bytes":479559942144,"Model":"PERC H740P Mini","Serial":"00ab12","Transport":"raid"},{"Name":"nvme0n1","Bytes":1920383410176,"Model":"Dell Ent NVMe P5600","Transport":"nvme"}],

@@ -172,9 +172,9 @@ func order(rows []*row, by string) {
 	case "name":
 		slices.SortStableFunc(rows, func(a, b *row) int { return cmp.Compare(a.Name, b.Name) })
 	case "newest":
-		slices.SortStableFunc(rows, func(a, b *row) int { return b.Time.Compare(a.Time) })
+		slices.SortStableFunc(rows, func(a, b *row) int { return b.Asked.Compare(a.Asked) })
 	case "oldest":
-		slices.SortStableFunc(rows, func(a, b *row) int { return a.Time.Compare(b.Time) })
+		slices.SortStableFunc(rows, func(a, b *row) int { return a.Asked.Compare(b.Asked) })
 	}
 }
 

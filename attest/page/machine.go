@@ -5,14 +5,12 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/ember-os/ember/attest/protocol"
 	"github.com/ember-os/ember/attest/store"
 )
 
 // machineView is one machine as the template sees it.
 type machineView struct {
 	row
-	Claims    protocol.Claims
 	Operator  *store.Machine
 	Waiting   *store.Waiting
 	Proof     *store.Proof
@@ -20,8 +18,7 @@ type machineView struct {
 	Evidence  []evidenceView
 	Boots     []bootView // the newest first
 	Inventory *inventory // of the newest report
-	Reported  time.Time
-	Why       string // of the health
+	Why       string     // of the health
 }
 
 // bootView is what a machine has reported of a boot.
@@ -55,7 +52,7 @@ func (p *Page) newMachine(r *http.Request, node string) (*machineView, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &machineView{row: newRow(&s), Claims: claims(&s), Operator: s.Machine, Waiting: s.Waiting, Proof: s.Proof}
+	v := &machineView{row: newRow(&s), Operator: s.Machine, Waiting: s.Waiting, Proof: s.Proof}
 	if last := s.Last(); last != nil && (s.Proof == nil || last != &s.Proof.Verdict) {
 		v.Asked = last
 	}
@@ -74,7 +71,7 @@ func (p *Page) newMachine(r *http.Request, node string) (*machineView, error) {
 		}
 		v.Boots = append(v.Boots, b)
 		if i == 0 {
-			v.Inventory, v.Reported, v.Why = readInventory(report.Status), report.Time, report.Health.Why
+			v.Inventory, v.Why = readInventory(report.Status), report.Health.Why
 		}
 	}
 	return v, nil

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/net/html"
 
+	"github.com/ember-os/ember/attest/protocol"
 	"github.com/ember-os/ember/attest/store"
 )
 
@@ -192,7 +193,7 @@ func TestList(t *testing.T) {
 		{"/?state=granted", 2, "Not proved"},
 		{"/?state=enrolled", 3, "Enrolled"},
 		{"/?state=refused&q=node-00", 1, "policy-pcr"},
-		{"/?health=failing", 3, "Failing"},
+		{"/?health=failing", 3, `Failing</span> <span class="why"><time`},
 		{"/?tier=enrolled&boot=disk", 2, "Last-known-good"},
 		{"/?page=15", 20, "701 to 720 of 720"},
 		{"/?page=99", 20, "Page 15 of 15"},
@@ -245,8 +246,9 @@ func TestMachine(t *testing.T) {
 	r, h := open(t)
 	fill(t, r, 12)
 	for i, want := range map[int][]string{
-		1:  {"policy-pcr", "not proved", "1 PCR differs", "The first event that has changed since", "EV_EFI_BOOT_SERVICES_APPLICATION", "What it proved"},
-		2:  {"Failing", "kubelet.service", "Timeline of the boot", "devices to ready, 11 stages", "PowerEdge R640, serial 8XK2M33", "384 GiB installed"},
+		1: {"policy-pcr", "not proved", "1 PCR differs", "8GRUB’s commands", "9command line, initrd", "The first event that has changed since", "EV_EFI_BOOT_SERVICES_APPLICATION", "What it proved"},
+		2: {"Failing", "kubelet.service", "Timeline of the boot", "devices to ready, 11 stages", "PowerEdge R640, serial 8XK2M33", "384 GiB installed",
+			"Failing1 failed: kubelet.serviceReported 14 s ago"},
 		4:  {"All 3 PCRs that it judges are as it wants them", "Healthy"},
 		5:  {"waits for an operator", "It came first", "CN=Contoso TPM CA 3", "attestd approve"},
 		7:  {"nothing has shown yet that it did"},
@@ -293,6 +295,35 @@ func TestFirstEvent(t *testing.T) {
 	}
 	if len(marked) != 2 || marked[0] != marked[1] || !strings.HasPrefix(marked[0], "179EV_EVENT_TAG") { // in the excerpt and in the log
 		t.Errorf("marked: %q", marked)
+	}
+}
+
+// What somebody asks for in a machine's name, without its certificate, does not change what it has proved.
+func TestWaitsAndHasProved(t *testing.T) {
+	r, h := open(t)
+	fill(t, r, 5)
+	v := verdictOf(4)
+	v.Time, v.Tier, v.Code, v.Certificate, v.Overlay, v.Claims.Hostname = now, protocol.None, "ek-queued", "", "", "thief"
+	if _, err := r.Enqueue(t.Context(), store.Waiting{Node: v.Node, Address: v.Address, Problem: "ek-uncertified", Claims: v.Claims}, 9); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Refuse(t.Context(), v, store.Evidence{Time: now}, true); err != nil {
+		t.Fatal(err)
+	}
+	for path, rows := range map[string]int{"/?tier=attested&state=refused": 2, "/?tier=none": 0, "/?state=waiting": 0, "/?q=thief": 0} {
+		if _, document := body(t, h, path); len(rowsOf(document)) != rows {
+			t.Errorf("%s: %q, want %d rows", path, rowsOf(document), rows)
+		}
+	}
+	_, document := body(t, h, "/machines/"+v.Node)
+	text := textOf(document)
+	for _, s := range []string{"TierAttested", "workers, version 7", "ek-queued", "A request in this machine’s name waits for an operator", "attestd approve " + v.Node} {
+		if !strings.Contains(text, s) {
+			t.Errorf("%q is missing in %s", s, text)
+		}
+	}
+	if strings.Contains(text, "Unknown") {
+		t.Errorf("it is unknown: %s", text)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 )
 
 // address is the client's: that of the connection, or, behind proxies that are trusted, the last one in
@@ -31,6 +32,15 @@ func address(r *http.Request, proxies []netip.Prefix) netip.Addr {
 
 func trusted(a netip.Addr, proxies []netip.Prefix) bool {
 	return slices.ContainsFunc(proxies, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// fromAddress takes a token for a request from an address, as take does. A proxy's own address is that of all
+// machines behind it, where it forwards none, and has no limit.
+func (s *Server) fromAddress(a netip.Addr, now time.Time) (wait time.Duration, first bool) {
+	if trusted(a, s.Proxies) {
+		return 0, false
+	}
+	return s.limiters.addresses.take(site(a), now)
 }
 
 // site is what is counted as one: an IPv4 address, or the /64 that an IPv6 host can choose from.

@@ -39,7 +39,7 @@ func (s *Server) attest(w http.ResponseWriter, r *http.Request) {
 	d := &decision{start: s.Now(), address: address(r, s.Proxies)}
 	controller := http.NewResponseController(w)
 	controller.SetReadDeadline(time.Now().Add(bodyTimeout))
-	wait, first := s.limiters.addresses.take(site(d.address), d.start)
+	wait, first := s.fromAddress(d.address, d.start)
 	if wait > 0 {
 		problem := &refusal{status: http.StatusTooManyRequests, code: CodeRateAddress, message: "too many requests from your address", after: wait}
 		if first { // an attacker does not fill the log

@@ -17,7 +17,7 @@ const stall = time.Minute
 func (s *Server) overlay(w http.ResponseWriter, r *http.Request) {
 	d := &decision{start: s.Now(), address: address(r, s.Proxies), node: certified(r, s.Now())}
 	ctx := context.WithoutCancel(r.Context())
-	wait, first := s.limiters.addresses.take(site(d.address), d.start)
+	wait, first := s.fromAddress(d.address, d.start)
 	if wait > 0 {
 		problem := &refusal{status: http.StatusTooManyRequests, code: CodeRateAddress, message: "too many requests from your address", after: wait}
 		if first { // an attacker does not fill the log

@@ -10,7 +10,7 @@ import (
 
 // Limits are on requests. Each number is also how many may come at once.
 type Limits struct {
-	AddressPerMinute int // from an IPv4 address or an IPv6 /64
+	AddressPerMinute int // from an IPv4 address or an IPv6 /64, but for those of Config.Proxies
 	MachinePerMinute int // with one EK, whose quote has been verified
 }
 

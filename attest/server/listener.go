@@ -13,18 +13,25 @@ type Connections struct {
 	Proxies    []netip.Prefix // to which PerAddress does not apply
 }
 
+// What a connection can be over: a limit by its name in the configuration.
+const (
+	LimitAll     = "connections"
+	LimitAddress = "connectionsPerAddress"
+)
+
 // DefaultConnections bound the memory for requests, of protocol.MaxRequest each, on a small machine.
 var DefaultConnections = Connections{All: 512, PerAddress: 128}
 
-// Listen limits the connections of l. Refused is told of each that was closed; it may be nil.
-func Listen(l net.Listener, c Connections, refused func(netip.Addr)) net.Listener {
+// Listen limits the connections of l. Refused is told by Accept of each that was closed, with LimitAll or
+// LimitAddress; it may be nil.
+func Listen(l net.Listener, c Connections, refused func(limit string, from netip.Addr)) net.Listener {
 	return &listener{Listener: l, limits: c, refused: refused, open: make(map[netip.Prefix]int)}
 }
 
 type listener struct {
 	net.Listener
 	limits  Connections
-	refused func(netip.Addr)
+	refused func(limit string, from netip.Addr)
 
 	mu   sync.Mutex
 	all  int
@@ -42,25 +49,30 @@ func (l *listener) Accept() (net.Conn, error) {
 		if a, err := netip.ParseAddrPort(c.RemoteAddr().String()); err == nil {
 			from = a.Addr().Unmap()
 		}
-		if l.enter(from) {
+		over := l.enter(from)
+		if over == "" {
 			return &connection{Conn: c, leave: sync.OnceFunc(func() { l.leave(from) })}, nil
 		}
 		c.Close()
 		if l.refused != nil {
-			l.refused(from)
+			l.refused(over, from)
 		}
 	}
 }
 
-func (l *listener) enter(from netip.Addr) bool {
+// enter counts a connection, or gives the limit that it is over.
+func (l *listener) enter(from netip.Addr) (over string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.all >= l.limits.All || l.open[site(from)] >= l.limits.PerAddress && !trusted(from, l.limits.Proxies) {
-		return false
+	switch {
+	case l.all >= l.limits.All:
+		return LimitAll
+	case l.open[site(from)] >= l.limits.PerAddress && !trusted(from, l.limits.Proxies):
+		return LimitAddress
 	}
 	l.all++
 	l.open[site(from)]++
-	return true
+	return ""
 }
 
 func (l *listener) leave(from netip.Addr) {

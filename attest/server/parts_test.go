@@ -94,8 +94,8 @@ func TestListen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	refused := make(chan netip.Addr, 9)
-	l := Listen(inner, Connections{All: 3, PerAddress: 2}, func(a netip.Addr) { refused <- a })
+	refused := make(chan string, 9)
+	l := Listen(inner, Connections{All: 3, PerAddress: 2}, func(limit string, from netip.Addr) { refused <- limit + " " + from.String() })
 	defer l.Close()
 	accepted := make(chan net.Conn)
 	go func() {
@@ -120,8 +120,8 @@ func TestListen(t *testing.T) {
 	dial()
 	<-accepted
 	third := dial()
-	if from := <-refused; from.String() != "127.0.0.1" {
-		t.Errorf("refused %v", from)
+	if got := <-refused; got != LimitAddress+" 127.0.0.1" {
+		t.Errorf("refused %s", got)
 	}
 	if _, err := third.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("the third connection: %v", err)
@@ -139,12 +139,12 @@ func TestListen(t *testing.T) {
 	limits.mu.Unlock()
 	dial()
 	last := <-accepted
-	if limits.enter(netip.MustParseAddr("192.0.2.1")) {
-		t.Error("a fourth of three")
+	if over := limits.enter(netip.MustParseAddr("192.0.2.1")); over != LimitAll {
+		t.Errorf("a fourth of three: %q", over)
 	}
 	last.Close()
-	if !limits.enter(netip.MustParseAddr("192.0.2.1")) {
-		t.Error("no third")
+	if over := limits.enter(netip.MustParseAddr("192.0.2.1")); over != "" {
+		t.Errorf("no third: %s", over)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"testing"
 	"time"
@@ -70,6 +71,38 @@ func TestRates(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Something that passes TCP connections on is one address for all machines.
+func TestRatesBehindTCP(t *testing.T) {
+	l := start(t, anyPolicy, func(c *Config) {
+		c.Limits = Limits{AddressPerMinute: 1, MachinePerMinute: 1}
+		c.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	})
+	l.grant(t, newMachine(t, "a"))
+	l.grant(t, newMachine(t, "b"))
+	l.wantRefused(t, l.attest(t, newMachine(t, "a")), 429, CodeRateMachine)
+	for _, ask := range []struct{ method, path string }{
+		{http.MethodPost, protocol.Path}, {http.MethodPost, protocol.ReportPath}, {http.MethodGet, "/" + overlayPath + "base/1"},
+	} {
+		for _, test := range []struct {
+			from    string
+			refused bool
+		}{{"127.0.0.1:5", false}, {"192.0.2.1:5", true}} {
+			l.limiters = newLimiters(l.Limits)
+			status := 0
+			for range 2 {
+				r := httptest.NewRequest(ask.method, ask.path, nil)
+				r.RemoteAddr = test.from
+				w := httptest.NewRecorder()
+				l.ServeHTTP(w, r)
+				status = w.Code
+			}
+			if (status == http.StatusTooManyRequests) != test.refused {
+				t.Errorf("%s from %s: status %d", ask.path, test.from, status)
+			}
+		}
+	}
 }
 
 // A request that gets no turn is told to come again, and its own end does not wait for a turn.

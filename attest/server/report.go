@@ -22,7 +22,7 @@ func (s *Server) report(w http.ResponseWriter, r *http.Request) {
 	controller := http.NewResponseController(w)
 	controller.SetReadDeadline(time.Now().Add(reportTimeout))
 	now, from := s.Now(), address(r, s.Proxies)
-	if wait, _ := s.limiters.addresses.take(site(from), now); wait > 0 {
+	if wait, _ := s.fromAddress(from, now); wait > 0 {
 		w.Header().Set("Connection", "close") // its body stays unread
 		(&refusal{status: http.StatusTooManyRequests, code: CodeRateAddress, message: "too many requests from your address", after: wait}).write(w)
 		return

@@ -34,7 +34,8 @@ type Config struct {
 	// Challenge has machines bind their quotes to a nonce of ours and not to the TLS connection, which
 	// something in front of the server ends.
 	Challenge bool
-	// Proxies are whose word on the client's address is taken, X-Forwarded-For. Optional.
+	// Proxies are whose word on the client's address is taken, X-Forwarded-For. Their own addresses, where they
+	// forward none, have no limit. Optional.
 	Proxies []netip.Prefix
 	// Queue is how many unknown machines may wait for an operator; 0 for no queue.
 	Queue  int

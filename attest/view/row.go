@@ -16,7 +16,7 @@ import (
 // The states of a machine, each in a word.
 const (
 	Refused  = "refused"  // it has asked last, and was not let in
-	Waiting  = "waiting"  // for an operator
+	Waiting  = "waiting"  // for an operator, and it has never proved anything
 	Granted  = "granted"  // let in, but nobody has shown that the grant was opened
 	Attested = "attested" // let in, and it has opened the grant
 	Enrolled = "enrolled" // it has not asked since an operator enrolled it
@@ -32,8 +32,9 @@ func StateOf(s *store.Summary) string {
 	switch {
 	case s.Machine != nil && s.Machine.State == store.Revoked:
 		return Revoked
-	// A refusal is noted a moment before the machine is in the queue.
-	case s.Waiting != nil && (last == nil || !last.Time.After(s.Waiting.Last.Add(time.Minute))):
+	// Anybody can have a machine wait: one that has proved itself was refused, no more. A refusal is noted a moment
+	// before the machine is in the queue.
+	case s.Waiting != nil && s.Proof == nil && (last == nil || !last.Time.After(s.Waiting.Last.Add(time.Minute))):
 		return Waiting
 	case last == nil:
 		return Enrolled

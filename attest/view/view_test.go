@@ -38,6 +38,8 @@ func TestRowOf(t *testing.T) {
 		"waiting":               {Summary: store.Summary{Waiting: &store.Waiting{Claims: protocol.Claims{Image: "0"}}}, state: Waiting, image: "0"},
 		"waiting, and was told": {Summary: store.Summary{Waiting: &store.Waiting{Last: first}, Refused: &refused}, state: Waiting, verdict: "policy-pcr", image: "2"},
 		"waited long ago":       {Summary: store.Summary{Waiting: &store.Waiting{}, Refused: &refused}, state: Refused, verdict: "policy-pcr", image: "2"},
+		"proved, and waits":     {Summary: store.Summary{Proof: proof, Waiting: &store.Waiting{Last: first.Add(time.Minute)}, Refused: &unknown}, state: Refused, verdict: "ek-queued", image: "1", proved: true},
+		"proved since it waits": {Summary: store.Summary{Proof: proof, Waiting: &store.Waiting{Last: first.Add(-time.Second)}}, state: Attested, verdict: "ok", image: "1", proved: true, opened: true},
 		"revoked":               {Summary: store.Summary{Machine: &store.Machine{State: store.Revoked}, Proof: proof}, state: Revoked, verdict: "ok", image: "1", proved: true, opened: true},
 		"enrolled":              {Summary: store.Summary{Machine: &store.Machine{State: store.Enrolled}}, state: Enrolled},
 		"approved":              {Summary: store.Summary{Machine: enrolled(2), Refused: &unknown}, state: Enrolled, verdict: "ek-queued", image: "2"},
@@ -55,6 +57,9 @@ func TestRowOf(t *testing.T) {
 		}
 		if name == "proved" && r.Attested != first {
 			t.Errorf("it was there at %v", r.Attested)
+		}
+		if test.proved && r.Tier != protocol.Attested {
+			t.Errorf("%s: tier %s", name, r.Tier)
 		}
 	}
 }

@@ -22,6 +22,8 @@ const (
 	headerTimeout = time.Minute
 	idleTimeout   = time.Minute
 	maxHeader     = 16 << 10
+	// warnInterval is how long nothing more is said of connections over a limit.
+	warnInterval = time.Minute
 )
 
 // listeners are where a server can be reached.
@@ -69,7 +71,25 @@ func (l listeners) close() {
 func (p *process) limited(l net.Listener) net.Listener {
 	c := p.config
 	limits := server.Connections{All: c.Limits.Connections, PerAddress: c.Limits.ConnectionsPerAddress, Proxies: c.Proxies}
-	return server.Listen(l, limits, func(from netip.Addr) { p.log.Debug("too many connections", "address", from) })
+	return server.Listen(l, limits, p.refused())
+}
+
+// refused is told of connections over a limit: it counts them, and warns of the first and then of those of an
+// interval together.
+func (p *process) refused() func(limit string, from netip.Addr) {
+	advice := map[string]string{
+		server.LimitAll:     "connections were closed, as too many are open: if machines made them, raise limits.connections",
+		server.LimitAddress: "connections were closed, as one address has too many: raise limits.connectionsPerAddress, or name a load balancer under proxies",
+	}
+	count, last := make(map[string]int), make(map[string]time.Time)
+	return func(limit string, from netip.Addr) {
+		p.metrics.Refused(limit)
+		count[limit]++
+		if now := time.Now(); now.Sub(last[limit]) >= warnInterval {
+			p.log.Warn(advice[limit], "closed", count[limit], "address", from)
+			count[limit], last[limit] = 0, now
+		}
+	}
 }
 
 // httpServer speaks HTTP/1.1 only: one request, perhaps a download.

@@ -49,6 +49,6 @@ certificate is locked out until it is approved again.`,
 	yesFlag(c, &yes)
 	jsonFlag(c, &asJSON)
 	o.add(c)
-	c.ValidArgsFunction = a.completeNodes(&o)
+	c.ValidArgsFunction = o.complete(nodeNames)
 	return c
 }

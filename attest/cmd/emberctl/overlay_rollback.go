@@ -64,7 +64,7 @@ they have: they get the other one when they boot.`,
 	yesFlag(c, &r.yes)
 	jsonFlag(c, &r.asJSON)
 	r.add(c)
-	c.ValidArgsFunction = a.completeOverlays(&r.connection)
+	c.ValidArgsFunction = r.complete(overlayNames, overlayVersions)
 	return c
 }
 

@@ -52,6 +52,6 @@ begins so.`,
 	yesFlag(c, &yes)
 	jsonFlag(c, &asJSON)
 	o.add(c)
-	c.ValidArgsFunction = a.completeNodes(&o)
+	c.ValidArgsFunction = o.complete(nodeNames)
 	return c
 }

@@ -74,7 +74,7 @@ func (s *site) write(name, text string) {
 	s.must(os.WriteFile(s.Path(name), []byte(text), 0o600))
 }
 
-// operate runs a command of attestd for operators.
+// operate runs a command of emberctl for operators.
 func (s *site) operate(args ...string) {
 	s.t.Helper()
 	s.must(s.Operate(s.t.Context(), args[0], args[1:]...))

@@ -18,6 +18,7 @@ import (
 	"github.com/ember-os/ember/attest/protocol"
 	"github.com/ember-os/ember/attest/store"
 	"github.com/ember-os/ember/attest/store/bolt"
+	"github.com/ember-os/ember/attest/view"
 )
 
 // start serves a registry on a unix socket. The log has a line for each action.
@@ -90,9 +91,10 @@ func TestActions(t *testing.T) {
 	if !slices.Equal(*log, want) {
 		t.Errorf("log:\n%s", strings.Join(*log, "\n"))
 	}
-	machines, err := c.Machines(ctx)
-	if err != nil || len(machines) != 2 || machines[0].Note != "rack 4" || machines[0].By != "ann" || machines[1].State != store.Revoked {
-		t.Errorf("machines: %+v, %v", machines, err)
+	enrolled, err1 := c.Node(ctx, a)
+	revoked, err2 := c.Node(ctx, b)
+	if err := errors.Join(err1, err2); err != nil || enrolled.Note != "rack 4" || enrolled.By != "ann" || revoked.State != view.Revoked {
+		t.Errorf("machines: %+v, %+v, %v", enrolled, revoked, err)
 	}
 }
 

@@ -62,11 +62,6 @@ func (c *Client) Queue(ctx context.Context) ([]store.Waiting, error) {
 	return pages(ctx, c, "/v1/queue", func(w store.Waiting) string { return w.Node })
 }
 
-// Machines lists those that are enrolled or revoked.
-func (c *Client) Machines(ctx context.Context) ([]store.Machine, error) {
-	return pages(ctx, c, "/v1/machines", func(m store.Machine) string { return m.Node })
-}
-
 // Enroll puts a machine on the list.
 func (c *Client) Enroll(ctx context.Context, node, note string) error {
 	return c.act(ctx, node, "enroll", note)

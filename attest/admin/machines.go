@@ -28,10 +28,6 @@ func (s *Server) serveMachines(mux *http.ServeMux) {
 		list, err := r.Queue(req.Context(), req.FormValue("after"), Page)
 		answer(w, list, err)
 	})
-	mux.HandleFunc("GET /v1/machines", func(w http.ResponseWriter, req *http.Request) {
-		list, err := r.Machines(req.Context(), req.FormValue("after"), Page)
-		answer(w, list, err)
-	})
 	for action, do := range map[string]func(ctx context.Context, node, note, by string) error{
 		"enroll":  r.Enroll,
 		"approve": r.Approve,

@@ -2,7 +2,6 @@
 // Who may call the handler is its listener's affair: a unix socket in a private folder, or mutual TLS.
 //
 //	GET  /v1/queue?after=NODE            machines that wait, at most Page
-//	GET  /v1/machines?after=NODE         machines that are enrolled or revoked, at most Page
 //	POST /v1/machines/NODE/enroll        puts a machine on the list
 //	POST /v1/machines/NODE/approve       the same, if it is in the queue
 //	POST /v1/machines/NODE/dismiss       takes it off the queue

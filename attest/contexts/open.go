@@ -16,6 +16,9 @@ import (
 // unix is how the address of a unix socket begins.
 const unix = "unix:"
 
+// Local tells whether the server is at a unix socket, for which neither trust nor an operator's key is needed.
+func (c Context) Local() bool { return strings.HasPrefix(c.Server, unix) }
+
 // Open makes the client of a context. Nothing is sent yet.
 func (c Context) Open() (*admin.Client, error) {
 	if c.Server == "" {

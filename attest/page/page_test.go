@@ -250,7 +250,7 @@ func TestMachine(t *testing.T) {
 		2: {"Failing", "kubelet.service", "Timeline of the boot", "devices to ready, 11 stages", "PowerEdge R640, serial 8XK2M33", "384 GiB installed",
 			"Failing1 failed: kubelet.serviceReported 14 s ago"},
 		4:  {"All 3 PCRs that it judges are as it wants them", "Healthy"},
-		5:  {"waits for an operator", "It came first", "CN=Contoso TPM CA 3", "attestd approve"},
+		5:  {"waits for an operator", "It came first", "CN=Contoso TPM CA 3", "emberctl approve"},
 		7:  {"nothing has shown yet that it did"},
 		9:  {"It has not asked since", "rack 7, not delivered yet"},
 		11: {"Revoked by bob: stolen"},

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ember-os/ember/attest/admin"
 	"github.com/ember-os/ember/attest/policy"
 	"github.com/ember-os/ember/attest/protocol"
 	"github.com/ember-os/ember/attest/store"
@@ -114,17 +115,8 @@ func (d *decision) attrs(now time.Time) []slog.Attr {
 	return append(attrs, slog.Float64("ms", float64(now.Sub(d.start).Microseconds())/1000))
 }
 
-// Operation is what an operator has done, and how it ended.
-type Operation struct {
-	By, Action string
-	Node       string // the machine that it was done to, or
-	Overlay    string // the overlay, and its version if it is about one
-	Version    uint64
-	Err        error
-}
-
-// Operator writes an operation down.
-func (a *Audit) Operator(ctx context.Context, now time.Time, o Operation) error {
+// Operator writes down what an operator has done.
+func (a *Audit) Operator(ctx context.Context, now time.Time, o admin.Action) error {
 	attrs := []slog.Attr{slog.String("by", o.By), slog.String("action", o.Action)}
 	if o.Node != "" {
 		attrs = append(attrs, slog.String("node", o.Node[:min(len(o.Node), maxText)]))

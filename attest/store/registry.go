@@ -100,11 +100,6 @@ func (r *Registry) Machine(ctx context.Context, node string) (Machine, error) {
 	return m, err
 }
 
-// Machines lists at most limit of them whose names come after after.
-func (r *Registry) Machines(ctx context.Context, after string, limit int) ([]Machine, error) {
-	return list[Machine](ctx, r.store, machines, after, limit)
-}
-
 // Enroll puts a machine on the list and takes it off the queue; otherwise ErrEnrolled or ErrRevoked.
 func (r *Registry) Enroll(ctx context.Context, node, note, by string) error {
 	if err := CheckNode(node); err != nil {

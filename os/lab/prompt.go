@@ -14,7 +14,7 @@ func (r *rack) prompt(ctx context.Context) error {
 	return r.pause(ctx, true)
 }
 
-// pause waits for ctx to end, or for Enter if that is meant to go on, or for the end of standard input. Lines go to the
+// pause waits for ctx to end, or, if that is meant to go on, for Enter or the end of standard input. Lines go to the
 // machine's console, where a shell is; a machine that reboots is let.
 func (r *rack) pause(ctx context.Context, enter bool) error {
 	if r.typed == nil {

@@ -57,13 +57,20 @@ func TestScreen(t *testing.T) {
 }
 
 func TestTable(t *testing.T) {
-	got := tableOf([]took{{"first", "it happened", 1500 * time.Millisecond}, {"second", "it too", time.Minute}})
-	want := cast.Bold + "     step                        time   what was seen\n" + cast.Plain +
-		"  1  first                      1.5 s   it happened\n" +
-		"  2  second                    60.0 s   it too\n" +
-		"     all of it                 61.5 s   \n"
+	long := strings.TrimSpace(strings.Repeat("it – too ", 10))
+	got := tableOf([]took{{"first", "it happened", 1500 * time.Millisecond}, {"second", long, time.Minute}})
+	want := cast.Bold + "     step                       time  what was seen\n" + cast.Plain +
+		"  1  first                     1.5 s  it happened\n" +
+		"  2  second                   60.0 s  it – too it – too it – too it – too it – too it – too it – too it – too\n" +
+		"                                      it – too it – too\n" +
+		"     all of it                61.5 s  \n"
 	if got != want {
 		t.Errorf("the table is\n%s\nnot\n%s", got, want)
+	}
+	for line := range strings.Lines(strings.NewReplacer(cast.Bold, "", cast.Plain, "").Replace(got)) {
+		if n := len([]rune(strings.TrimRight(line, "\n"))); n > width {
+			t.Errorf("a line has %d characters: %s", n, line)
+		}
 	}
 }
 

@@ -140,9 +140,9 @@ func (s *Station) Run(ctx context.Context, stdin io.Reader, program string, args
 	return nil
 }
 
-// Operate runs a command of attestd for operators.
+// Operate runs a command of emberctl for operators of the server.
 func (s *Station) Operate(ctx context.Context, command string, args ...string) error {
-	return s.Run(ctx, nil, s.config.Attestd, append([]string{command, "--config", Configuration}, args...)...)
+	return s.Run(ctx, nil, s.config.Emberctl, append([]string{command, "--server", "unix:" + Socket}, args...)...)
 }
 
 // Operators is the server as operators see it, while it runs.

@@ -38,7 +38,7 @@ func (p *process) adminServer() *admin.Server {
 		Published: p.published,
 		Who:       caller,
 		Audit: func(ctx context.Context, a admin.Action) {
-			p.server.Audit.Operator(ctx, time.Now(), server.Operation(a))
+			p.server.Audit.Operator(ctx, time.Now(), a)
 		},
 	}
 }

@@ -4,15 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"net"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
 
-	"github.com/ember-os/ember/os/logline"
 	"golang.org/x/sys/unix"
 )
 
@@ -94,15 +91,3 @@ func inode(info fs.FileInfo) uint64 {
 func escapeGlob(path string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
-
-func printable(cells []string) []string {
-	for i, c := range cells {
-		cells[i] = logline.Visible(c)
-		if cells[i] == "" {
-			cells[i] = "-"
-		}
-	}
-	return cells
-}
-
-func sortedKeys(m map[string]bool) []string { return slices.Sorted(maps.Keys(m)) }

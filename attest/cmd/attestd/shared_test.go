@@ -13,11 +13,13 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/ember-os/ember/attest/admin"
 	"github.com/ember-os/ember/attest/client"
 	"github.com/ember-os/ember/attest/server"
 	"github.com/ember-os/ember/attest/store"
 	"github.com/ember-os/ember/attest/store/etcd/etcdtest"
 	"github.com/ember-os/ember/attest/tpm"
+	"github.com/ember-os/ember/attest/view"
 )
 
 const (
@@ -124,13 +126,15 @@ func decisions(t *testing.T, p *spawned) []string {
 
 func wantMachines(t *testing.T, p *spawned, want ...string) {
 	t.Helper()
-	list, err := p.admin.Machines(t.Context())
+	list, err := p.admin.Nodes(t.Context(), view.Filter{}, "", admin.Page)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, m := range list {
-		got = append(got, fmt.Sprintf("%s %s", m.Node, m.State))
+	for _, r := range list.Nodes {
+		if r.Enrolment != "" {
+			got = append(got, fmt.Sprintf("%s %s", r.Node, r.Enrolment))
+		}
 	}
 	slices.Sort(want)
 	if !slices.Equal(got, want) {

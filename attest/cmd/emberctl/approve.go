@@ -43,6 +43,6 @@ the queue is the machine's own word.`,
 	c.Flags().StringVar(&note, "note", "", "kept with the machine")
 	jsonFlag(c, &asJSON)
 	o.add(c)
-	c.ValidArgsFunction = a.completeQueue(&o)
+	c.ValidArgsFunction = o.complete(queueNames)
 	return c
 }

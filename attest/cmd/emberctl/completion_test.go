@@ -1,12 +1,14 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/ember-os/ember/attest/admin"
 	"github.com/ember-os/ember/attest/protocol"
 	"github.com/ember-os/ember/attest/store"
 )
@@ -40,16 +42,35 @@ func TestCompletion(t *testing.T) {
 		"revoke a1":              good + "\tattested, note rack 4",
 		"node ":                  stolen,
 		"overlay rollback ":      "rack",
+		"overlay rollback rack ": "1\tof 20",
 		"nodes --context ":       "rack",
 		"nodes --state w":        "waiting",
 		"context use ":           "rack",
 		"completion ":            "fish",
 		"policy check x --tier ": "attested",
+		"policy check x --node ": good,
 	} {
 		words := strings.Split(args, " ")
 		if got := d.ok(t, append([]string{"__complete"}, words...)...); !strings.Contains(got, want) {
 			t.Errorf("%q is completed with %q", args, got)
 		}
+	}
+}
+
+// TestCompletionOfMany completes the name of a machine that is behind the first page of them.
+func TestCompletionOfMany(t *testing.T) {
+	d := sit(t)
+	for i := range admin.Page + 1 {
+		if err := d.registry.Enroll(t.Context(), fmt.Sprintf("%064x", i), "", "ann"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := fmt.Sprintf("%064x", admin.Page)
+	if got := d.ok(t, "__complete", "node", last[:63]); !strings.Contains(got, last) {
+		t.Errorf("the last one is completed with %q", got)
+	}
+	if got := d.ok(t, "__complete", "node", "00"); strings.Contains(got, last[:61]) || !strings.Contains(got, "more than 500 machines") {
+		t.Errorf("the beginning of all is completed with %.300q", got)
 	}
 }
 

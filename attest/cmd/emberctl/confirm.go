@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,9 +16,9 @@ func yesFlag(c *cobra.Command, yes *bool) {
 	c.Flags().BoolVarP(yes, "yes", "y", false, "do it without a question")
 }
 
-// confirm says what will be done, and asks. The error of whoever says no is a refusal, and so is that there is
-// nobody to ask.
-func (a *app) confirm(yes bool, format string, args ...any) error {
+// confirm says what will be done, and asks. The error of whoever says no, also by Ctrl-C, is a refusal, and so is that
+// there is nobody to ask.
+func (a *app) confirm(ctx context.Context, yes bool, format string, args ...any) error {
 	fmt.Fprintf(a.stderr, format+"\n", args...)
 	if yes {
 		return nil
@@ -26,12 +27,12 @@ func (a *app) confirm(yes bool, format string, args ...any) error {
 		return refusal("nothing was done: standard input is no terminal to ask at; with --yes it is done without a question")
 	}
 	fmt.Fprint(a.stderr, "Go on? [y/N] ")
-	line, err := readLine(a.stdin)
+	line, err := readLine(ctx, a.stdin)
 	switch strings.ToLower(strings.TrimSpace(line)) {
 	case "y", "yes":
 		return nil
 	}
-	if errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) || ctx.Err() != nil { // the line has no end
 		fmt.Fprintln(a.stderr)
 	}
 	return refusal("nothing was done")

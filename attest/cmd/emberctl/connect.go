@@ -67,20 +67,24 @@ func (o *connection) read() (*contexts.File, error) {
 	return contexts.Read(path)
 }
 
-// resolve is the context, but for what the environment says, but for what flags say.
+// resolve is the context, but for what the environment says, but for what flags say. A socket needs no context.
 func (o *connection) resolve() (contexts.Context, error) {
+	name := cmp.Or(o.context, os.Getenv(contextVariable))
+	over := contexts.Context{
+		Server: os.Getenv(serverVariable), Pin: os.Getenv(pinVariable), CA: os.Getenv(caVariable), Operator: os.Getenv(operatorVariable),
+	}.Over(o.over)
+	if name == "" && over.Local() {
+		return over, nil
+	}
 	f, err := o.read()
 	if err != nil {
 		return contexts.Context{}, err
 	}
-	c, err := f.Get(cmp.Or(o.context, os.Getenv(contextVariable)))
+	c, err := f.Get(name)
 	if err != nil {
 		return c, fmt.Errorf("%w: emberctl context list shows those that are", err)
 	}
-	environment := contexts.Context{
-		Server: os.Getenv(serverVariable), Pin: os.Getenv(pinVariable), CA: os.Getenv(caVariable), Operator: os.Getenv(operatorVariable),
-	}
-	return c.Over(environment).Over(o.over), nil
+	return c.Over(over), nil
 }
 
 // call does something with the server, within the time that there is.

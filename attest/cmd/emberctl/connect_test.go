@@ -23,6 +23,7 @@ func TestTrust(t *testing.T) {
 	d.no(t, failed, "not of the form", "queue", "--server", "http://127.0.0.1:1")
 	d.no(t, failed, "both a private key and its certificate", "queue", "--operator", "operators/ann.pem")
 	d.no(t, failed, "no such file", "queue", "--server", "unix:none.sock")
+	d.no(t, failed, "no such file", "queue", "--server", "unix:none.sock", "--config", "keys/overlay.keys") // it is not read
 
 	d.ok(t, "keygen", "--operator", "eve")
 	d.no(t, refused, "for its folder of operators", "queue", "--operator", "eve.key")

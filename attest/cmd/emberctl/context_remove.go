@@ -12,7 +12,7 @@ func (a *app) contextRemove() *cobra.Command {
 		Example:           `  emberctl context remove rack --yes`,
 		Args:              takes("the name of a context"),
 		ValidArgsFunction: o.completeContexts,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			f, err := o.read()
 			if err != nil {
 				return err
@@ -21,7 +21,7 @@ func (a *app) contextRemove() *cobra.Command {
 			if err := f.Remove(args[0]); err != nil {
 				return err
 			}
-			if err := a.confirm(yes, "This removes the context %s, of %s", args[0], c.Server); err != nil {
+			if err := a.confirm(cmd.Context(), yes, "This removes the context %s, of %s", args[0], c.Server); err != nil {
 				return err
 			}
 			if err := f.Write(); err != nil {

@@ -38,6 +38,6 @@ it out.`,
 	}
 	jsonFlag(c, &asJSON)
 	o.add(c)
-	c.ValidArgsFunction = a.completeQueue(&o)
+	c.ValidArgsFunction = o.complete(queueNames)
 	return c
 }

@@ -34,7 +34,7 @@ func workplace(t *testing.T) (dir string, s sealing) {
 
 func sealed(t *testing.T, dir string, s sealing) {
 	t.Helper()
-	if err := s.run(io.Discard, dir+"/tree", now); err != nil {
+	if err := s.run(t.Context(), io.Discard, dir+"/tree", now); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -85,11 +85,11 @@ func TestKeyFile(t *testing.T) {
 func TestReadLine(t *testing.T) {
 	in := strings.NewReader("one\r\ntwo three\n")
 	for _, want := range []string{"one", "two three"} {
-		if got, err := readLine(in); err != nil || got != want {
+		if got, err := readLine(t.Context(), in); err != nil || got != want {
 			t.Errorf("the line is %q, %v", got, err)
 		}
 	}
-	if got, err := readLine(in); err == nil {
+	if got, err := readLine(t.Context(), in); err == nil {
 		t.Errorf("behind the end is %q", got)
 	}
 }

@@ -32,7 +32,7 @@ certificate is locked out until it is approved again.`,
 			if err != nil {
 				return err
 			}
-			if err := a.confirm(yes, "This forgets what was said of %s\n  %s", node, about); err != nil {
+			if err := a.confirm(cmd.Context(), yes, "This forgets what was said of %s\n  %s", node, about); err != nil {
 				return err
 			}
 			return o.within(cmd.Context(), func(ctx context.Context) error {
@@ -49,6 +49,6 @@ certificate is locked out until it is approved again.`,
 	yesFlag(c, &yes)
 	jsonFlag(c, &asJSON)
 	o.add(c)
-	c.ValidArgsFunction = a.completeNodes(&o)
+	c.ValidArgsFunction = o.complete(nodeNames)
 	return c
 }

@@ -41,7 +41,7 @@ No file is replaced.`,
   emberctl keygen --out keys --passphrase
   emberctl keygen --operator ann`,
 		Args: takes(),
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			if name != "" {
 				if passphrase {
 					return misuse("--passphrase is for signing.key")
@@ -51,7 +51,7 @@ No file is replaced.`,
 			word := ""
 			if passphrase {
 				var err error
-				if word, err = choosePassphrase(); err != nil {
+				if word, err = choosePassphrase(cmd.Context()); err != nil {
 					return err
 				}
 			}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/pem"
@@ -79,12 +80,12 @@ func parseKey(text []byte, ask func() (string, error)) (ed25519.PrivateKey, erro
 }
 
 // readSigner reads a file with a signing key.
-func readSigner(path string) (ed25519.PrivateKey, error) {
+func readSigner(ctx context.Context, path string) (ed25519.PrivateKey, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the signing key: %w", err)
 	}
-	return parseKey(text, func() (string, error) { return askPassphrase("Passphrase for " + path + ": ") })
+	return parseKey(text, func() (string, error) { return askPassphrase(ctx, "Passphrase for "+path+": ") })
 }
 
 func decrypt(text []byte, passphrase string) ([]byte, error) {

@@ -43,7 +43,7 @@ The beginning of the name is enough, if no other machine's begins so.`,
 	c.Flags().BoolVar(&events, "events", false, "all events, also those that the policy says nothing of")
 	jsonFlag(c, &asJSON)
 	o.add(c)
-	c.ValidArgsFunction = a.completeNodes(&o)
+	c.ValidArgsFunction = o.complete(nodeNames)
 	return c
 }
 

@@ -38,7 +38,7 @@ machines get, and those that are kept to go back to.`,
 	}
 	jsonFlag(c, &asJSON)
 	o.add(c)
-	c.ValidArgsFunction = a.completeOverlays(&o)
+	c.ValidArgsFunction = o.complete(overlayNames)
 	return c
 }
 

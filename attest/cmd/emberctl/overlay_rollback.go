@@ -64,7 +64,7 @@ they have: they get the other one when they boot.`,
 	yesFlag(c, &r.yes)
 	jsonFlag(c, &r.asJSON)
 	r.add(c)
-	c.ValidArgsFunction = a.completeOverlays(&r.connection)
+	c.ValidArgsFunction = r.complete(overlayNames, overlayVersions)
 	return c
 }
 
@@ -84,7 +84,7 @@ func (a *app) rollback(ctx context.Context, r rollback, name string, version uin
 	if err != nil {
 		return err
 	}
-	if err := a.confirm(r.yes, "%s\nMachines get it when they boot, with the secrets that it has.", what); err != nil {
+	if err := a.confirm(ctx, r.yes, "%s\nMachines get it when they boot, with the secrets that it has.", what); err != nil {
 		return err
 	}
 	v, err := publish(ctx) // in the time that the server needs to read the ciphertext again
@@ -121,7 +121,7 @@ func (r *rollback) plan(ctx context.Context, c *admin.Client, before depot.Overl
 	if err != nil {
 		return nil, "", err
 	}
-	signer, err := readSigner(r.key)
+	signer, err := readSigner(ctx, r.key)
 	if err != nil {
 		return nil, "", err
 	}

@@ -79,7 +79,7 @@ attestd check.`,
 	jsonFlag(c, &p.asJSON)
 	p.add(c)
 	c.RegisterFlagCompletionFunc("tier", cobra.FixedCompletions(tiers, cobra.ShellCompDirectiveNoFileComp))
-	c.RegisterFlagCompletionFunc("node", a.completeNodes(&p.connection))
+	c.RegisterFlagCompletionFunc("node", p.completeWith(nodeNames))
 	return c
 }
 

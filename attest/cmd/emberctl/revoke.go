@@ -37,7 +37,7 @@ begins so.`,
 			} else if err != nil {
 				return err
 			}
-			if err := a.confirm(yes, "This locks out %s\n  %s", node, about); err != nil {
+			if err := a.confirm(cmd.Context(), yes, "This locks out %s\n  %s", node, about); err != nil {
 				return err
 			}
 			return o.within(cmd.Context(), func(ctx context.Context) error {
@@ -52,6 +52,6 @@ begins so.`,
 	yesFlag(c, &yes)
 	jsonFlag(c, &asJSON)
 	o.add(c)
-	c.ValidArgsFunction = a.completeNodes(&o)
+	c.ValidArgsFunction = o.complete(nodeNames)
 	return c
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -44,7 +45,7 @@ overlay publish sends to a server. It takes the place of an older version at onc
 		Example: `  emberctl seal tree --name rack --key keys/signing.key --recipient keys/attestd.recipient --expires 90d
   tar -C tree -c . | emberctl seal - --name rack --key keys/signing.key --recipient keys/attestd.recipient`,
 		Args: takes("one directory or archive"),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case !manifest.IsName(s.name):
 				return misuse("--name is missing, or not of a-z, 0-9, \"-\" and \".\"")
@@ -53,7 +54,7 @@ overlay publish sends to a server. It takes the place of an older version at onc
 			case len(s.recipients) == 0:
 				return misuse("--recipient is missing: the attestation server's, which emberctl keygen has made")
 			}
-			return s.run(a.stdout, args[0], time.Now())
+			return s.run(cmd.Context(), a.stdout, args[0], time.Now())
 		},
 	}
 	f := c.Flags()
@@ -70,7 +71,7 @@ overlay publish sends to a server. It takes the place of an older version at onc
 	return c
 }
 
-func (s *sealing) run(stdout io.Writer, source string, now time.Time) error {
+func (s *sealing) run(ctx context.Context, stdout io.Writer, source string, now time.Time) error {
 	m, err := s.describe(now)
 	if err != nil {
 		return err
@@ -79,7 +80,7 @@ func (s *sealing) run(stdout io.Writer, source string, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	signer, err := readSigner(s.key)
+	signer, err := readSigner(ctx, s.key)
 	if err != nil {
 		return err
 	}

@@ -143,7 +143,7 @@ func TestVersions(t *testing.T) {
 	}
 	for _, v := range []uint64{4, 20261121} {
 		s.version = v
-		if err := s.run(io.Discard, dir+"/tree", now); err == nil || !strings.Contains(err.Error(), "only go up") {
+		if err := s.run(t.Context(), io.Discard, dir+"/tree", now); err == nil || !strings.Contains(err.Error(), "only go up") {
 			t.Errorf("version %d: %v", v, err)
 		}
 	}
@@ -152,7 +152,7 @@ func TestVersions(t *testing.T) {
 	if err := os.WriteFile(dir+"/tree/README", nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.run(io.Discard, dir+"/tree", now); err == nil {
+	if err := s.run(t.Context(), io.Discard, dir+"/tree", now); err == nil {
 		t.Error("a file outside is sealed")
 	}
 	if version() != 20261121 {
@@ -174,7 +174,7 @@ func TestSealTarWithURL(t *testing.T) {
 	if err := errors.Join(w.Add(archive.Entry{Path: "etc/mine", Mode: 0o600, UID: 1000}, strings.NewReader("")), w.Close(), f.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.run(io.Discard, f.Name(), now); err != nil {
+	if err := s.run(t.Context(), io.Discard, f.Name(), now); err != nil {
 		t.Fatal(err)
 	}
 	r, err := (&inspection{identity: dir + "/attestd.identity"}).inspect(dir + "/rack")
@@ -210,7 +210,7 @@ func TestSealRefuses(t *testing.T) {
 	} {
 		s := good
 		change(&s)
-		if err := s.run(io.Discard, dir+"/tree", now); err == nil {
+		if err := s.run(t.Context(), io.Discard, dir+"/tree", now); err == nil {
 			t.Errorf("%s: it is sealed", name)
 		} else if strings.Contains(err.Error(), "AGE-SECRET") {
 			t.Errorf("%s: the error tells a secret", name)

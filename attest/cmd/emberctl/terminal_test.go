@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"strings"
@@ -12,6 +13,12 @@ import (
 
 	"github.com/ember-os/ember/attest/store"
 	"github.com/ember-os/ember/os/nstest"
+)
+
+// What a terminal makes a signal or the end of input of.
+const (
+	ctrlC      = "\x03"
+	endOfInput = "\x04"
 )
 
 // typist is at a terminal.
@@ -41,7 +48,12 @@ func (y *typist) await(text string) {
 
 func (y *typist) enter(text string) {
 	y.Helper()
-	if _, err := io.WriteString(y.terminal, text+"\n"); err != nil {
+	y.press(text + "\n")
+}
+
+func (y *typist) press(keys string) {
+	y.Helper()
+	if _, err := io.WriteString(y.terminal, keys); err != nil {
 		y.Fatal(err)
 	}
 }
@@ -93,15 +105,13 @@ func TestQuestions(t *testing.T) {
 		answer string
 		status int
 		want   store.State
-	}{{"n", refused, store.Enrolled}, {"", refused, store.Enrolled}, {"yellow", refused, store.Enrolled}, {"\x04", refused, store.Enrolled}, {"y", done, store.Revoked}} {
+	}{{"n", refused, store.Enrolled}, {"", refused, store.Enrolled}, {"yellow", refused, store.Enrolled}, {endOfInput, refused, store.Enrolled}, {ctrlC, refused, store.Enrolled}, {"y", done, store.Revoked}} {
 		cmd, y := program(t, "revoke", "a1a1")
 		y.await("This locks out " + good)
 		y.await("serial 8XK2-a1")
 		y.await("Go on? [y/N] ")
-		if test.answer == "\x04" { // the end of input
-			if _, err := io.WriteString(y.terminal, test.answer); err != nil {
-				t.Fatal(err)
-			}
+		if test.answer == endOfInput || test.answer == ctrlC {
+			y.press(test.answer)
 		} else {
 			y.enter(test.answer)
 		}
@@ -141,4 +151,22 @@ func TestPassphrase(t *testing.T) {
 	y.enter("wrong")
 	y.await("is the passphrase right?")
 	ends(t, cmd, failed)
+}
+
+// TestPassphraseInterrupted presses Ctrl-C where a passphrase is asked for. The terminal shows what is typed again.
+func TestPassphraseInterrupted(t *testing.T) {
+	if !nstest.Inside(t, syscall.CLONE_NEWNS) {
+		return
+	}
+	t.Chdir(t.TempDir())
+	cmd, y := program(t, "keygen", "--passphrase", "--out", "keys")
+	y.await("Passphrase for signing.key: ")
+	y.press(ctrlC)
+	y.await("emberctl: nothing was done")
+	ends(t, cmd, refused)
+	y.enter("shown")
+	y.await("shown")
+	if _, err := os.Stat("keys"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("there are keys: %v", err)
+	}
 }

@@ -163,6 +163,31 @@ func TestNotTheGoodSlot(t *testing.T) {
 	}
 }
 
+// TestKexec has kexec start the good slot after a system whose PCRs stay, and which the boot server has.
+func TestKexec(t *testing.T) {
+	b := newBench(t, "kexec")
+	first, second := system(t, "first"), system(t, "second")
+	b.keeps(first)
+	slots := b.holds(state.A, first, 1).Slots
+	b.config.LKG.Mode = cmdline.LKGDisk
+	b.served = second
+	b.boot(machine.Disk, second)
+	b.steps.sealed = b.sealed
+	b.has(1)
+	if err := b.commit(t.Context()); err == nil || !strings.Contains(err.Error(), "started by kexec") {
+		t.Errorf("the error is %v", err)
+	}
+	if r := b.holds(state.A, first, 1); r.Slots != slots {
+		t.Error("a slot was written")
+	}
+
+	b.boot(machine.Disk, first) // what was booted is the same system
+	b.steps.sealed = b.sealed
+	b.has(1)
+	b.commits()
+	b.holds(state.A, first, 1)
+}
+
 // stubSays has the EFI variables that systemd-stub sets where it was started from that file.
 func (b *bench) stubSays(file string) {
 	b.t.Helper()

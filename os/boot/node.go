@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/google/go-tpm/tpm2/transport"
@@ -31,7 +32,7 @@ type steps interface {
 	Network(ctx context.Context) error
 	Attest(ctx context.Context) error
 	Fetch(ctx context.Context, least attest.Least) error
-	Open(kept attest.Sealed, node string) error
+	Open(kept attest.Sealed, node string, at time.Time) error
 	Apply(ctx context.Context) error
 	Cap(ctx context.Context) error
 	Ready() error
@@ -123,7 +124,7 @@ func (n *node) openKept(ctx context.Context) error {
 	return n.steps.Open(attest.Sealed{
 		Manifest: c.Manifest, FileKey: key,
 		Ciphertext: func() (io.ReadCloser, error) { return io.NopCloser(c.ciphertext), nil },
-	}, c.Node)
+	}, c.Node, c.Time)
 }
 
 const maxMessage = 480 // bytes: init takes no long ones

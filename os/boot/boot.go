@@ -79,7 +79,7 @@ func run(ctx context.Context, args []string) error {
 		return errors.Join(err, steps.Close())
 	}
 	before := n.before(ctx, r)
-	newDriver(n, n.log).run(ctx, n.examine(ctx), before...)
+	newDriver(n, n.log).run(ctx, r.resume(n.examine(ctx)), before...)
 	return steps.Close()
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/ember-os/ember/os/attest"
 	"github.com/ember-os/ember/os/lkg/machine"
+	"github.com/ember-os/ember/os/power"
 )
 
 func TestNext(t *testing.T) {
@@ -39,6 +41,27 @@ func TestNext(t *testing.T) {
 	}
 	if err := b.next(t.Context()); err == nil || !strings.Contains(err.Error(), "ignored BootNext") {
 		t.Errorf("a second time: %v", err)
+	}
+}
+
+// TestLeave tells init why the machine reboots.
+func TestLeave(t *testing.T) {
+	address := &net.UnixAddr{Name: filepath.Join(t.TempDir(), "notify"), Net: "unixgram"}
+	init, err := net.ListenUnixgram(address.Net, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer init.Close()
+	t.Setenv("NOTIFY_SOCKET", address.Name)
+	for verb, want := range map[machine.Verb]string{machine.Reboot: "boot failed: why", machine.Return: "back to the network: why"} {
+		if err := new(node).leave(t.Context(), verb, "why"); err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 1000)
+		n, err := init.Read(b)
+		if got := string(b[:n]); err != nil || got != power.Message+"="+want {
+			t.Errorf("%s: init is told %q, %v", verb, got, err)
+		}
 	}
 }
 

@@ -67,4 +67,3 @@ func capped(before, value [sha256.Size]byte) bool {
 	}
 	return false
 }
-

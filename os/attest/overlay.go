@@ -69,7 +69,7 @@ func (p *program) stage(ctx context.Context, r *client.Result) (overlay, error) 
 	return p.unpack(&sealed, m, p.copy)
 }
 
-// stageKept is stage with an overlay that was kept. It must not have expired when the server let the machine in with it.
+// stageKept is stage with an overlay that was kept. It must not have expired when the server let the machine in.
 func (p *program) stageKept(sealed Sealed, node string, at time.Time) (overlay, error) {
 	_, a, err := p.config()
 	if err != nil {

@@ -79,7 +79,9 @@ func run(ctx context.Context, args []string) error {
 		return errors.Join(err, steps.Close())
 	}
 	before := n.before(ctx, r)
-	newDriver(n, n.log).run(ctx, r.resume(n.examine(ctx)), before...)
+	b := r.resume(n.examine(ctx))
+	n.from = b.From
+	newDriver(n, n.log).run(ctx, b, before...)
 	return steps.Close()
 }
 

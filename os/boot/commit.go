@@ -85,7 +85,8 @@ func (n *node) keep(ctx context.Context, d *disk, c *slot.Candidate, t transport
 }
 
 // program gets the program that was booted: from a slot, if it is there, else from where the boot server has it. After
-// kexec what was measured is the system before this one, which was not healthy: only a slot can show that it is the same.
+// kexec what was measured is the system before this one, which was not healthy: only a slot can show that it is the
+// same.
 func (n *node) program(ctx context.Context, d *disk, b measured.Boot) (*program.Program, error) {
 	if _, is := b.Program(); !is {
 		return nil, program.ErrUnmeasured

@@ -209,8 +209,17 @@ func (b *bench) stubSays(file string) {
 	}
 }
 
-// TestStateLost has both records of the state bad, on a machine that was booted from the slot that was good.
+// TestStateLost has both records of the state bad, or blank, on a machine that was booted from the slot that was good.
 func TestStateLost(t *testing.T) {
+	t.Run("bad", func(t *testing.T) {
+		testStateLost(t, bytes.Repeat([]byte{0xff}, state.Size), "both records of the state of last-known-good are bad")
+	})
+	t.Run("blank", func(t *testing.T) {
+		testStateLost(t, make([]byte, state.Size), "the state of last-known-good is lost")
+	})
+}
+
+func testStateLost(t *testing.T, record []byte, says string) {
 	b := newBench(t, "lost")
 	first, second, third := system(t, "first"), system(t, "second"), system(t, "third")
 	b.keeps(first, second)
@@ -218,8 +227,8 @@ func TestStateLost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, at := range []int64{20, state.Stride + 20} {
-		if _, err := f.WriteAt([]byte{0xff}, at); err != nil {
+	for _, at := range []int64{0, state.Stride} {
+		if _, err := f.WriteAt(record, at); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -236,7 +245,7 @@ func TestStateLost(t *testing.T) {
 	if e := b.boot(machine.Disk, second); e.From != machine.Disk || e.Failures != 1 {
 		t.Errorf("the boot is %+v", e)
 	}
-	if !strings.Contains(b.log.String(), "both records of the state of last-known-good are bad") {
+	if !strings.Contains(b.log.String(), says) {
 		t.Error("it is not reported")
 	}
 	b.stubSays("uki.efi")

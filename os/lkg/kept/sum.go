@@ -24,8 +24,8 @@ func (s *Sum) Write(p []byte) (int, error) {
 	return s.hash.Write(p)
 }
 
-// File describes the file with this ciphertext and c behind it; the Sum is of no use after that. The error says that the
-// manifest is of another ciphertext, or c not one that can be written.
+// File describes the file with this ciphertext and c behind it; the Sum is of no use after that. The error says that
+// the manifest is of another ciphertext, or c not one that can be written.
 func (s *Sum) File(c *Config) (state.Image, error) {
 	tail, m, err := c.encode()
 	if err != nil {

@@ -7,12 +7,13 @@
 //
 // A failure is a wait and a reboot into the network, where something better may be served by now; each failure since
 // the last success doubles the wait. No answer is no failure: a boot from the network, or from a slot that is not the
-// good one, goes to the last-known-good system then, and that one takes the configuration it has kept. One from the network
-// that has neither asks on for a while, and then fails: what it was booted with may be what is wrong. If a node does
+// good one, goes to the last-known-good system then, and that one takes the configuration it has kept. If a node does
 // not become healthy with that, it stays, whatever is not well, until a server answers: without one there is nothing
-// better to boot, and nodes that wait for each other, or for a network, would only begin anew. A refusal by a server
-// that proved to be the right one is never taken for no answer: nothing that was kept is used after it. Whoever can cut
-// the network can have a machine boot what it booted last, and nothing else.
+// better to boot, and nodes that wait for each other, or for a network, would only begin anew. A boot from the network
+// that has nothing else to boot asks on for a while, and then fails: what it was booted with may be what is wrong.
+//
+// A refusal by a server that proved to be the right one is never taken for no answer: nothing that was kept is used
+// after it. Whoever can cut the network can have a machine boot what it booted last, and nothing else.
 package machine
 
 import (

@@ -256,8 +256,8 @@ func TestStage(t *testing.T) {
 	}
 }
 
-// FuzzNext: whatever happens, a refusal leads to nothing that was kept, a failure to a reboot after a wait, and nobody is
-// asked for ever.
+// FuzzNext: whatever happens, a refusal leads to nothing that was kept, a failure to a reboot after a wait, and nobody
+// is asked for ever.
 func FuzzNext(f *testing.F) {
 	f.Add(true, byte(3), []byte{0, 0, 2, 5, 3})
 	f.Add(false, byte(0), []byte{4, 0, 0, 0, 5, 0, 6, 5})

@@ -65,7 +65,8 @@ func (s *Store) Commit(ctx context.Context, c Candidate) (Result, error) {
 	if err := s.save(r); err != nil || !res.Written {
 		return res, err
 	}
-	return res, s.save(r) // the older record too: if either becomes bad, the other one does not lead to what was good before
+	// The older record too: if either becomes bad, the other one does not lead to what was good before.
+	return res, s.save(r)
 }
 
 // Success counts a success of which nothing can be kept. Of a candidate it takes what is not about the slots.

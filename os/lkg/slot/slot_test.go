@@ -178,8 +178,8 @@ func testStateLost(t *testing.T, lose func(*testing.T, slot.FS), says string) {
 	}
 }
 
-// TestOneStateSectorBad has either record bad after a commit: the other one does not lead to what was good before, whose
-// configuration can not be opened any more.
+// TestOneStateSectorBad has either record bad after a commit: the other one does not lead to what was good before,
+// whose configuration can not be opened any more.
 func TestOneStateSectorBad(t *testing.T) {
 	for _, at := range []int64{20, state.Stride + 20} {
 		systems(t, func(t *testing.T, f slot.FS) {

@@ -259,6 +259,9 @@ func TestBootFallsThrough(t *testing.T) {
 	})
 }
 
+// secureBootState prints 1 if Secure Boot is on.
+const secureBootState = "tail -c 1 /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c | od -An -tu1"
+
 // TestSecureBoot has firmware that enforces Secure Boot: with the key that signed the image, and with another.
 func TestSecureBoot(t *testing.T) {
 	secure := func(t *testing.T, certificate *x509.Certificate) *vmtest.Machine {
@@ -271,7 +274,7 @@ func TestSecureBoot(t *testing.T) {
 	t.Run("Accepted", func(t *testing.T) {
 		m := secure(t, readCertificate(t, "SECURE_BOOT_CERTIFICATE"))
 		cameUp(t, m, vmCmdline)
-		if on := ask(t, m, "tail -c 1 /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c | od -An -tu1"); on != "1" {
+		if on := ask(t, m, secureBootState); on != "1" {
 			t.Errorf("the firmware says that Secure Boot is %q", on)
 		}
 	})

@@ -173,6 +173,30 @@ func TestLKGBootNext(t *testing.T) {
 	says(m, "configured by one")
 }
 
+// TestLKGSecureBoot has firmware that starts nothing but what is signed: a slot is, and PCR 7 opens its configuration.
+func TestLKGSecureBoot(t *testing.T) {
+	t.Parallel()
+	r := newRackMachine(t, espFree)
+	r.config.SecureBoot = readCertificate(t, "SECURE_BOOT_CERTIFICATE")
+	r.seal(configured("one")...)
+	r.start()
+	r.publish("first")
+	r.keeps("first", "one")
+	r.has(slotA, r.boots.Program())
+
+	r.Stop()
+	r.boots.Publish(nil)
+	m := r.boot(false)
+	runs(m, "first")
+	must(t, reach(m, machine.Netboot), "from=disk")
+	must(t, reach(m, machine.Fetch), "from=disk", "overlay=kept")
+	says(m, "configured by one")
+	must(t, reach(m, machine.Kept), "from=disk", "overlay=kept", "why=")
+	if on := ask(t, m, secureBootState); on != "1" {
+		t.Errorf("the firmware says that Secure Boot is %q", on)
+	}
+}
+
 // TestLKGFull has a partition without the room for two slots.
 func TestLKGFull(t *testing.T) {
 	t.Parallel()

@@ -68,7 +68,8 @@ func testRoot(t testing.TB) toolroot.Root {
 	return toolroot.Root{Marker: vmtest.File(t, "TEST_ROOT")}
 }
 
-// publish has the boot server serve a variant of the system. Its console says which one it is.
+// publish has the boot server serve a variant of the system, which is signed where firmware starts nothing else. Its
+// console says which one it is.
 func (r *rackMachine) publish(variant string, words ...string) {
 	r.t.Helper()
 	line := append([]string{
@@ -79,7 +80,33 @@ func (r *rackMachine) publish(variant string, words ...string) {
 	program, err := bootserver.Build(toolroot.Root{Marker: vmtest.File(r.t, "BOOT_ROOT")}, vmtest.File(r.t, "KERNEL"), vmtest.File(r.t, "INITRD"),
 		strings.Join(line, " "))
 	r.must(err)
+	if r.config.SecureBoot != nil {
+		program = signedForSecureBoot(r.t, program)
+	}
 	r.boots.Publish(program)
+}
+
+// signedForSecureBoot signs a program as the build does, with the key whose certificate is SECURE_BOOT_CERTIFICATE.
+func signedForSecureBoot(t testing.TB, program []byte) []byte {
+	t.Helper()
+	dir := t.TempDir()
+	for name, b := range map[string][]byte{
+		"program": program, "key": readFile(t, vmtest.File(t, "SECURE_BOOT_KEY")), "certificate": readFile(t, vmtest.File(t, "SECURE_BOOT_CERTIFICATE")),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sign, err := toolroot.Root{Marker: vmtest.File(t, "BOOT_ROOT")}.Command(t.Context(), toolroot.Options{
+		Binds: []toolroot.Bind{{Src: dir, Dst: "/signing", Write: true}}, Dir: "/signing", NoNet: true,
+	}, "bash", "-euc", string(readFile(t, vmtest.File(t, "UKI_SIGN"))), "bash", "program", "key", "certificate", "signed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := sign.CombinedOutput(); err != nil {
+		t.Fatalf("signing: %v\n%s", err, out)
+	}
+	return readFile(t, filepath.Join(dir, "signed"))
 }
 
 // boot starts the machine; its firmware tries the network first, if it is told to.

@@ -69,13 +69,13 @@ func (p *program) stage(ctx context.Context, r *client.Result) (overlay, error) 
 	return p.unpack(&sealed, m, p.copy)
 }
 
-// stageKept is stage with an overlay that was kept.
-func (p *program) stageKept(sealed Sealed, node string) (overlay, error) {
+// stageKept is stage with an overlay that was kept. It must not have expired when the server let the machine in.
+func (p *program) stageKept(sealed Sealed, node string, at time.Time) (overlay, error) {
 	_, a, err := p.config()
 	if err != nil {
 		return nil, err
 	}
-	m, err := p.accept(a, sealed.Manifest, manifest.Machine{Node: node, Now: time.Now()})
+	m, err := p.accept(a, sealed.Manifest, manifest.Machine{Node: node, Now: at})
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/ember-os/ember/attest/client"
 	"github.com/ember-os/ember/attest/overlay/manifest"
@@ -138,10 +139,11 @@ func (s *Steps) Fetch(ctx context.Context, least Least) error {
 	})
 }
 
-// Open takes an overlay that was kept when the machine had that name. It is read before Open returns.
-func (s *Steps) Open(kept Sealed, node string) (err error) {
+// Open takes an overlay that was kept when the server let the machine in, by that name and at that time. It is read
+// before Open returns.
+func (s *Steps) Open(kept Sealed, node string, at time.Time) (err error) {
 	s.state.Tier, s.state.Node = protocol.None, node
-	s.overlay, err = s.program.stageKept(kept, node)
+	s.overlay, err = s.program.stageKept(kept, node, at)
 	return err
 }
 

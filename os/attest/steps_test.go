@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ember-os/ember/attest/client"
 	"github.com/ember-os/ember/attest/tpm"
@@ -114,9 +115,17 @@ func TestStepsKept(t *testing.T) {
 		t.Fatalf("%v, %v", keys, err)
 	}
 	s.state.Why = "nobody answers"
-	err := s.Open(Sealed{Manifest: sealed.sign(t), FileKey: sealed.fileKey, Ciphertext: func() (io.ReadCloser, error) {
-		return io.NopCloser(bytes.NewReader(sealed.ciphertext)), nil
-	}}, "node7")
+	kept := sealed.manifest.Created
+	sealed.manifest.Expires = kept.Add(time.Second) // which is over
+	open := func(at time.Time) error {
+		return s.Open(Sealed{Manifest: sealed.sign(t), FileKey: sealed.fileKey, Ciphertext: func() (io.ReadCloser, error) {
+			return io.NopCloser(bytes.NewReader(sealed.ciphertext)), nil
+		}}, "node7", at)
+	}
+	if err := open(sealed.manifest.Expires); err == nil || !strings.Contains(err.Error(), "expired") {
+		t.Errorf("it had expired when it was kept: %v", err)
+	}
+	err := open(kept)
 	if err := errors.Join(err, s.Apply(t.Context()), s.Ready()); err != nil {
 		t.Fatal(err)
 	}

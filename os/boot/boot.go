@@ -79,7 +79,9 @@ func run(ctx context.Context, args []string) error {
 		return errors.Join(err, steps.Close())
 	}
 	before := n.before(ctx, r)
-	newDriver(n, n.log).run(ctx, n.examine(ctx), before...)
+	b := r.resume(n.examine(ctx))
+	n.from = b.From
+	newDriver(n, n.log).run(ctx, b, before...)
 	return steps.Close()
 }
 
@@ -108,7 +110,7 @@ func limits(given map[string]time.Duration) machine.Limits {
 	l := machine.DefaultLimits
 	for name, field := range map[string]*time.Duration{
 		"network": &l.Network, "attest": &l.Attest, "fetch": &l.Fetch, "apply": &l.Apply, "start": &l.Start,
-		"disk": &l.Disk, "hold": &l.Hold, "wait": &l.Backoff, "longest": &l.MaxBackoff, "probe": &l.Probe,
+		"disk": &l.Disk, "ask": &l.Ask, "hold": &l.Hold, "wait": &l.Backoff, "longest": &l.MaxBackoff, "probe": &l.Probe,
 	} {
 		if d, ok := given[name]; ok {
 			*field = d

@@ -84,7 +84,9 @@ func (n *node) keep(ctx context.Context, d *disk, c *slot.Candidate, t transport
 	return res.Good, err
 }
 
-// program gets the program that was booted: from a slot, if it is there, else from where the boot server has it.
+// program gets the program that was booted: from a slot, if it is there, else from where the boot server has it. After
+// kexec what was measured is the system before this one, which was not healthy: only a slot can show that it is the
+// same.
 func (n *node) program(ctx context.Context, d *disk, b measured.Boot) (*program.Program, error) {
 	if _, is := b.Program(); !is {
 		return nil, program.ErrUnmeasured
@@ -98,6 +100,9 @@ func (n *node) program(ctx context.Context, d *disk, b measured.Boot) (*program.
 			return p, nil
 		}
 		n.log.Debug("what was booted is not in the slot", "slot", s, "err", err)
+	}
+	if n.config.LKG.Mode == cmdline.LKGDisk {
+		return nil, errors.New("what runs was started by kexec, and the system before it, which was measured, is another one; what was kept stays so")
 	}
 	if n.config.LKG.URL == "" {
 		return nil, fmt.Errorf("%s does not say where the program is that this machine was booted with", cmdline.LKGURLParam)

@@ -49,6 +49,8 @@ type fakeSteps struct {
 	key    manifest.Key
 	opened *attest.Sealed
 	capErr error
+
+	openedAt time.Time
 }
 
 func (s *fakeSteps) State() attest.State           { return s.state }
@@ -56,13 +58,13 @@ func (s *fakeSteps) Sealed() *attest.Sealed        { return s.sealed }
 func (s *fakeSteps) Keys() ([]manifest.Key, error) { return []manifest.Key{s.key}, nil }
 func (s *fakeSteps) Forget() error                 { s.sealed = nil; return nil }
 func (s *fakeSteps) Others() *http.Client          { return http.DefaultClient }
-func (s *fakeSteps) Open(kept attest.Sealed, node string) error {
+func (s *fakeSteps) Open(kept attest.Sealed, node string, at time.Time) error {
 	r, err := kept.Ciphertext()
 	if err != nil {
 		return err
 	}
 	_, err = io.Copy(io.Discard, r)
-	s.opened, s.state.Node = &kept, node
+	s.opened, s.state.Node, s.openedAt = &kept, node, at
 	return err
 }
 
@@ -253,6 +255,9 @@ func TestCommit(t *testing.T) {
 	}
 	if err := b.opens(state.A); err != nil || b.steps.opened == nil || !bytes.Equal(b.steps.opened.FileKey, sealed.FileKey) || !bytes.Equal(b.steps.opened.Manifest, sealed.Manifest) {
 		t.Fatalf("%+v, %v", b.steps.opened, err)
+	}
+	if got, want := b.steps.openedAt, time.Unix(1800000000, 0); !got.Equal(want) {
+		t.Errorf("it was let in at %v, not %v", got, want)
 	}
 	b.has(7)
 	before := b.holds(state.A, first, 7)

@@ -103,7 +103,6 @@ func (n *node) examine(ctx context.Context) machine.Boot {
 	d, err := n.find(ctx)
 	if err != nil {
 		n.log.Warn("there is no last-known-good", "err", err)
-		n.from = b.From
 		return b
 	}
 	defer n.close(d)
@@ -124,7 +123,6 @@ func (n *node) examine(ctx context.Context) machine.Boot {
 		b.Means = machine.Means{Next: err == nil && !n.vars.Pending(), Kexec: true}
 	}
 	n.least = n.oldest(d)
-	n.from = b.From
 	return b
 }
 

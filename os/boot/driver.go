@@ -22,7 +22,7 @@ type work interface {
 	watch(ctx context.Context, changed func(healthy bool, why string))
 	// probe is without an error if the server answers.
 	probe(ctx context.Context) error
-	// leave has the machine stop; verb is Reboot, Next or Kexec.
+	// leave has the machine stop; verb is Reboot, Return, Next or Kexec.
 	leave(ctx context.Context, verb machine.Verb, why string) error
 	// tell says that the machine is in another phase.
 	tell(m machine.Machine, fields []stage.Field)
@@ -184,7 +184,7 @@ func (d *driver) do(a machine.Action, why string) {
 		d.wait.Reset(a.Limit)
 	case machine.Probe:
 		d.spawn(func() { d.probe(a.Limit) })
-	case machine.Reboot, machine.Next, machine.Kexec:
+	case machine.Reboot, machine.Return, machine.Next, machine.Kexec:
 		if err := d.work.leave(d.ctx, a.Verb, why); err != nil {
 			d.log.Warn("the machine can not stop as it should", "by", a.Verb, "err", err)
 			d.next(machine.Broken, err.Error())

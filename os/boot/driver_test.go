@@ -198,7 +198,7 @@ func TestDriver(t *testing.T) {
 			phase=commit from=disk overlay=kept, commit,
 			phase=kept from=disk overlay=kept, probe, probe, probe,
 			phase=waiting from=disk overlay=kept why="the server answers" wait=30s,
-			phase=leaving from=disk overlay=kept why="the server answers", reboot`},
+			phase=leaving from=disk overlay=kept why="the server answers", return`},
 		{"the disk, ill until the server is back", machine.Disk, nil, fake{health: []string{"1s bad"}, answers: 2, ends: map[string]error{"attest": gone}}, `
 			phase=netboot from=disk, netboot,
 			phase=attest from=disk, attest,
@@ -206,7 +206,7 @@ func TestDriver(t *testing.T) {
 			phase=apply from=disk overlay=kept, apply,
 			phase=start from=disk overlay=kept, ready, probe, probe,
 			phase=waiting from=disk overlay=kept why="the server answers" wait=30s,
-			phase=leaving from=disk overlay=kept why="the server answers", reboot`},
+			phase=leaving from=disk overlay=kept why="the server answers", return`},
 		{"the disk, well after a long time", machine.Disk, nil, fake{health: []string{"1s bad", "1000s good"}, answers: 4, ends: map[string]error{"attest": gone}}, `
 			phase=netboot from=disk, netboot,
 			phase=attest from=disk, attest,
@@ -217,7 +217,7 @@ func TestDriver(t *testing.T) {
 			phase=commit from=disk overlay=kept, commit,
 			phase=kept from=disk overlay=kept, probe, probe,
 			phase=waiting from=disk overlay=kept why="the server answers" wait=30s,
-			phase=leaving from=disk overlay=kept why="the server answers", reboot`},
+			phase=leaving from=disk overlay=kept why="the server answers", return`},
 		{"started again", machine.Network, []machine.Event{machine.Done, machine.Done, machine.Done, machine.Done}, fake{health: []string{"1s good"}}, `
 			phase=start from=network, ready,
 			phase=healthy from=network,

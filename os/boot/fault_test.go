@@ -163,6 +163,31 @@ func TestNotTheGoodSlot(t *testing.T) {
 	}
 }
 
+// TestKexec has kexec start the good slot after a system whose PCRs stay, and which the boot server has.
+func TestKexec(t *testing.T) {
+	b := newBench(t, "kexec")
+	first, second := system(t, "first"), system(t, "second")
+	b.keeps(first)
+	slots := b.holds(state.A, first, 1).Slots
+	b.config.LKG.Mode = cmdline.LKGDisk
+	b.served = second
+	b.boot(machine.Disk, second)
+	b.steps.sealed = b.sealed
+	b.has(1)
+	if err := b.commit(t.Context()); err == nil || !strings.Contains(err.Error(), "started by kexec") {
+		t.Errorf("the error is %v", err)
+	}
+	if r := b.holds(state.A, first, 1); r.Slots != slots {
+		t.Error("a slot was written")
+	}
+
+	b.boot(machine.Disk, first) // what was booted is the same system
+	b.steps.sealed = b.sealed
+	b.has(1)
+	b.commits()
+	b.holds(state.A, first, 1)
+}
+
 // stubSays has the EFI variables that systemd-stub sets where it was started from that file.
 func (b *bench) stubSays(file string) {
 	b.t.Helper()
@@ -184,8 +209,17 @@ func (b *bench) stubSays(file string) {
 	}
 }
 
-// TestStateLost has both records of the state bad, on a machine that was booted from the slot that was good.
+// TestStateLost has both records of the state bad, or blank, on a machine that was booted from the slot that was good.
 func TestStateLost(t *testing.T) {
+	t.Run("bad", func(t *testing.T) {
+		testStateLost(t, bytes.Repeat([]byte{0xff}, state.Size), "both records of the state of last-known-good are bad")
+	})
+	t.Run("blank", func(t *testing.T) {
+		testStateLost(t, make([]byte, state.Size), "the state of last-known-good is lost")
+	})
+}
+
+func testStateLost(t *testing.T, record []byte, says string) {
 	b := newBench(t, "lost")
 	first, second, third := system(t, "first"), system(t, "second"), system(t, "third")
 	b.keeps(first, second)
@@ -193,8 +227,8 @@ func TestStateLost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, at := range []int64{20, state.Stride + 20} {
-		if _, err := f.WriteAt([]byte{0xff}, at); err != nil {
+	for _, at := range []int64{0, state.Stride} {
+		if _, err := f.WriteAt(record, at); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -211,7 +245,7 @@ func TestStateLost(t *testing.T) {
 	if e := b.boot(machine.Disk, second); e.From != machine.Disk || e.Failures != 1 {
 		t.Errorf("the boot is %+v", e)
 	}
-	if !strings.Contains(b.log.String(), "both records of the state of last-known-good are bad") {
+	if !strings.Contains(b.log.String(), says) {
 		t.Error("it is not reported")
 	}
 	b.stubSays("uki.efi")

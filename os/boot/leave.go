@@ -33,6 +33,9 @@ func (n *node) leave(ctx context.Context, verb machine.Verb, why string) error {
 		}
 		return syscall.Kill(1, power.KexecSignal)
 	}
+	if verb == machine.Return {
+		return reboot("back to the network: " + why)
+	}
 	return reboot("boot failed: " + why)
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/google/go-tpm/tpm2/transport"
@@ -17,9 +18,11 @@ import (
 	"github.com/ember-os/ember/attest/vault"
 	"github.com/ember-os/ember/os/attest"
 	"github.com/ember-os/ember/os/cmdline"
+	"github.com/ember-os/ember/os/download"
 	"github.com/ember-os/ember/os/health"
 	"github.com/ember-os/ember/os/lkg/efiboot"
 	"github.com/ember-os/ember/os/lkg/machine"
+	"github.com/ember-os/ember/os/lkg/program"
 	"github.com/ember-os/ember/os/lkg/state"
 	"github.com/ember-os/ember/os/measured"
 	"github.com/ember-os/ember/os/stage"
@@ -31,7 +34,7 @@ type steps interface {
 	Network(ctx context.Context) error
 	Attest(ctx context.Context) error
 	Fetch(ctx context.Context, least attest.Least) error
-	Open(kept attest.Sealed, node string) error
+	Open(kept attest.Sealed, node string, at time.Time) error
 	Apply(ctx context.Context) error
 	Cap(ctx context.Context) error
 	Ready() error
@@ -67,7 +70,7 @@ func (n *node) begin(ctx context.Context, p machine.Phase, kept bool) error {
 	case p == machine.Netboot:
 		return n.steps.Network(ctx)
 	case p == machine.Attest:
-		return n.steps.Attest(ctx)
+		return n.attest(ctx)
 	case p == machine.Fetch && kept:
 		return n.openKept(ctx)
 	case p == machine.Fetch:
@@ -89,7 +92,31 @@ func (n *node) watch(ctx context.Context, changed func(healthy bool, why string)
 	})
 }
 
-func (n *node) probe(ctx context.Context) error { return n.steps.Probe(ctx) }
+// attest asks the server. If none attests, a system from the disk asks the boot server in its place.
+func (n *node) attest(ctx context.Context) error {
+	err := n.steps.Attest(ctx)
+	if err == nil && n.config.Attest.URL == "" && n.from == machine.Disk {
+		if err = n.probe(ctx); err != nil {
+			err = download.Unanswered{Err: err} // whatever it says: it has proved nothing
+		}
+	}
+	return err
+}
+
+func (n *node) probe(ctx context.Context) error {
+	if n.config.Attest.URL != "" {
+		return n.steps.Probe(ctx)
+	}
+	client := n.steps.Others()
+	defer client.CloseIdleConnections()
+	from, err := program.Fetch(ctx, client, n.config.LKG.URL)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	_, err = io.ReadFull(from, make([]byte, 1))
+	return err
+}
 
 // openKept takes the configuration of the slot that the machine runs from.
 func (n *node) openKept(ctx context.Context) error {
@@ -123,7 +150,7 @@ func (n *node) openKept(ctx context.Context) error {
 	return n.steps.Open(attest.Sealed{
 		Manifest: c.Manifest, FileKey: key,
 		Ciphertext: func() (io.ReadCloser, error) { return io.NopCloser(c.ciphertext), nil },
-	}, c.Node)
+	}, c.Node, c.Time)
 }
 
 const maxMessage = 480 // bytes: init takes no long ones

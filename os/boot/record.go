@@ -12,11 +12,10 @@ const Path = "/run/ember/boot.json"
 
 // Record is what is known.
 type Record struct {
-	Phase   machine.Phase
-	From    machine.Source
-	Kept    bool   `json:",omitempty"` // it runs with the configuration that was kept
-	Attempt uint32 `json:",omitempty"` // boots since the last success
-	Why     string `json:",omitempty"` // it is in this phase, for people
+	Phase machine.Phase
+	From  machine.Source
+	Kept  bool   `json:",omitempty"` // it runs with the configuration that was kept
+	Why   string `json:",omitempty"` // it is in this phase, for people
 }
 
 // ReadRecord reads the record at a path; it is zero where there is none.
@@ -26,6 +25,14 @@ func ReadRecord(path string) (Record, error) {
 		return r, fmt.Errorf("reading how far the boot is: %w", err)
 	}
 	return r, nil
+}
+
+// resume is a boot that may have begun as the record says. Once it has opened what was kept, it goes nowhere else.
+func (r Record) resume(b machine.Boot) machine.Boot {
+	if r.Kept {
+		b.From, b.Means = r.From, machine.Means{}
+	}
+	return b
 }
 
 func (r Record) write(path string) error {

@@ -34,7 +34,7 @@ type LKG struct {
 }
 
 // LKGLimits are the times that LKGLimitsParam can change.
-var LKGLimits = []string{"network", "attest", "fetch", "apply", "start", "disk", "hold", "wait", "longest", "probe"}
+var LKGLimits = []string{"network", "attest", "fetch", "apply", "start", "disk", "ask", "hold", "wait", "longest", "probe"}
 
 var lkgParams = []Param{{
 	Name:    LKGParam,

@@ -14,7 +14,7 @@ import (
 
 // The reasons why nothing can be said of another boot, which people read.
 var (
-	ErrUnmeasured = errors.New("nothing has measured what this machine was booted with: that takes UEFI, a TPM, and a unified kernel image (//os:uki)")
+	ErrUnmeasured = errors.New("this machine was not booted with a unified kernel image (//os:uki) that UEFI has measured into a TPM 2.0")
 	ErrAdded      = errors.New("the unified kernel image was given another command line, or files, which a boot from the disk would not be; put the command line into it (--//os:cmdline)")
 	ErrLoader     = errors.New("with Secure Boot, what has loaded the unified kernel image leaves a trace in PCR 7 that a boot from the disk does not; have the firmware load it, by PXE or HTTP")
 )

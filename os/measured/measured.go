@@ -67,20 +67,3 @@ func capped(before, value [sha256.Size]byte) bool {
 	}
 	return false
 }
-
-// Section is the SHA-256 of what a section of the unified kernel image holds that the machine was started from, as
-// its stub has measured it.
-func (b Boot) Section(name string) (digest [sha256.Size]byte, is bool) {
-	want := sha256.Sum256([]byte(name + "\x00"))
-	named := true // the next event is of content
-	for _, e := range b.Events {
-		if e.PCR != protocol.CapPCR {
-			continue
-		}
-		if named = !named; named && is {
-			return e.Digest, true
-		}
-		is = !named && e.Digest == want
-	}
-	return [sha256.Size]byte{}, false
-}

@@ -11,8 +11,8 @@
 // known yet: see Sum. Of a file that may have a gigabyte nothing is in memory but a buffer and the JSON.
 //
 // Nothing of the file is trusted. Open checks the manifest's signature anew; whoever reads the ciphertext gives it to
-// attest/overlay/extract, which compares it with the manifest; what else is in the file is as good as the disk is, and
-// is for people.
+// attest/overlay/extract, which compares it with the manifest; what else is in the file is as good as the disk is:
+// the time, by which the manifest must not have expired, and what is for people.
 package kept
 
 import (

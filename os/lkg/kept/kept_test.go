@@ -249,41 +249,6 @@ func TestNotWritten(t *testing.T) {
 	}
 }
 
-// TestSum goes on in another process at each byte.
-func TestSum(t *testing.T) {
-	ciphertext := bytes.Repeat([]byte("0123456789"), 20)
-	c := describe(t, ciphertext, nil)
-	b := write(t, ciphertext, c)
-	for i := range ciphertext {
-		first := kept.NewSum()
-		first.Write(ciphertext[:i])
-		text, err := first.MarshalBinary()
-		if err != nil {
-			t.Fatal(err)
-		}
-		var s kept.Sum
-		if err := s.UnmarshalBinary(text); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.Copy(&s, iotest.OneByteReader(bytes.NewReader(ciphertext[i:]))); err != nil {
-			t.Fatal(err)
-		}
-		for range 2 { // it stays as it is
-			if image, err := s.File(c); err != nil || image.SHA256 != sha256.Sum256(b) {
-				t.Fatalf("after %d bytes: %+v, %v", i, image, err)
-			}
-		}
-		for n := range text {
-			if err := new(kept.Sum).UnmarshalBinary(text[:n]); err == nil {
-				t.Fatalf("the first %d bytes of a sum are one", n)
-			}
-		}
-	}
-	if err := new(kept.Sum).UnmarshalBinary(bytes.Repeat([]byte{0xff}, 200)); err == nil {
-		t.Error("nonsense is a sum")
-	}
-}
-
 type closer struct {
 	io.Reader
 	closed bool

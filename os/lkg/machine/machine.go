@@ -9,9 +9,11 @@
 // the last success doubles the wait. No answer is no failure: a boot from the network, or from a slot that is not the
 // good one, goes to the last-known-good system then, and that one takes the configuration it has kept. If a node does
 // not become healthy with that, it stays, whatever is not well, until a server answers: without one there is nothing
-// better to boot, and nodes that wait for each other, or for a network, would only begin anew. A refusal by a server
-// that proved to be the right one is never taken for no answer: nothing that was kept is used after it. Whoever can cut
-// the network can have a machine boot what it booted last, and nothing else.
+// better to boot, and nodes that wait for each other, or for a network, would only begin anew. A boot from the network
+// that has nothing else to boot asks on for a while, and then fails: what it was booted with may be what is wrong.
+//
+// A refusal by a server that proved to be the right one is never taken for no answer: nothing that was kept is used
+// after it. Whoever can cut the network can have a machine boot what it booted last, and nothing else.
 package machine
 
 import (
@@ -82,6 +84,7 @@ type Boot struct {
 type Limits struct {
 	Network, Attest, Fetch, Apply, Start time.Duration
 	Disk                                 time.Duration // instead of Network and Attest each, for a system from the disk
+	Ask                                  time.Duration // how long nobody may answer a system from the network that has nothing else to boot
 	Hold                                 time.Duration // for which a node must be healthy
 	Backoff, MaxBackoff                  time.Duration // after a failure, give or take a fifth
 	Probe                                time.Duration // between two looks whether a server is back
@@ -90,7 +93,7 @@ type Limits struct {
 // DefaultLimits are for machines.
 var DefaultLimits = Limits{
 	Network: 2 * time.Minute, Attest: 3 * time.Minute, Fetch: 15 * time.Minute, Apply: 5 * time.Minute, Start: 15 * time.Minute,
-	Disk: 20 * time.Second, Hold: 30 * time.Second,
+	Disk: 20 * time.Second, Ask: 15 * time.Minute, Hold: 30 * time.Second,
 	Backoff: 15 * time.Second, MaxBackoff: 15 * time.Minute, Probe: time.Minute,
 }
 
@@ -102,7 +105,8 @@ const (
 	Begin  Verb = "begin"  // the work of the phase; gives Done, NoAnswer, Denied or Broken. After Limit there is Late; without there is none, but that of Start goes on until Commit
 	Wait   Verb = "wait"   // gives Elapsed after Limit, unless another Wait or Begin comes before
 	Probe  Verb = "probe"  // asks every Limit whether the server answers, for the rest of the boot; gives Answer each time it does
-	Reboot Verb = "reboot" // into the network, or what else the boot order begins with
+	Reboot Verb = "reboot" // into the network, or what else the boot order begins with, after a failure
+	Return Verb = "return" // the same, in good order
 	Next   Verb = "next"   // reboots into the last-known-good system by BootNext; gives Broken if that can not be set
 	Kexec  Verb = "kexec"  // does so without the firmware; gives Broken if that fails
 	Report Verb = "report" // tells people what is wrong
@@ -121,9 +125,10 @@ type Machine struct {
 	Kept  bool // runs, or will, with the configuration that was kept
 
 	boot   Boot
-	late   bool // the limit of Start is over
-	probes bool // asks whether a server answers
-	leaves Verb // how Waiting ends
+	asked  time.Duration // without an answer, and with nothing else to boot
+	late   bool          // the limit of Start is over
+	probes bool          // asks whether a server answers
+	leaves Verb          // how Waiting ends
 }
 
 // New begins a boot.

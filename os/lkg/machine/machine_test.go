@@ -68,7 +68,15 @@ func TestBoots(t *testing.T) {
 			no-answer attest report+begin:3m0s
 			late attest report+begin:3m0s
 			done fetch begin:15m0s
-			no-answer fetch report+begin:15m0s`},
+			no-answer waiting wait:30s
+			elapsed leaving reboot`},
+		{"nothing to fall back to, and never a network", boot(Network, 1, kexec), `netboot begin:2m0s
+			late leaving kexec
+			broken netboot report+begin:2m0s` + strings.Repeat("\nlate netboot report+begin:2m0s", 7) + `
+			late waiting wait:30s
+			elapsed leaving reboot`},
+		{"nothing to fall back to, and never a server", boot(Network, 3, Means{}), "netboot begin:2m0s\ndone attest begin:3m0s" +
+			strings.Repeat("\nno-answer attest report+begin:3m0s", 4) + "\nlate waiting wait:2m0s\nelapsed leaving reboot"},
 		{"refused", boot(Network, 1, both), "netboot begin:2m0s\ndone attest begin:3m0s\ndenied waiting wait:30s\nno-answer waiting\nlate waiting\nelapsed leaving reboot"},
 		{"refused a configuration", boot(Network, 1, both), "netboot begin:2m0s\ndone attest begin:3m0s\ndone fetch begin:15m0s\ndenied waiting wait:30s\nelapsed leaving reboot"},
 		{"a TPM that fails", boot(Network, 0, both), "netboot begin:2m0s\ndone attest begin:3m0s\nbroken waiting wait:15s\nelapsed leaving reboot"},
@@ -127,7 +135,7 @@ func TestBoots(t *testing.T) {
 			done kept probe:1m0s
 			broken kept report
 			answer waiting wait:30s
-			elapsed leaving reboot`},
+			elapsed leaving return`},
 		{"the disk, no server", boot(Disk, 1, Means{}), "netboot begin:20s\ndone attest begin:20s\nno-answer fetch begin-kept:15m0s"},
 		{"the disk, a server that says no", boot(Disk, 1, both), "netboot begin:20s\ndone attest begin:20s\ndenied waiting wait:30s\nelapsed leaving reboot"},
 		{"the disk, a server that says yes", boot(Disk, 1, Means{}), `netboot begin:20s
@@ -161,7 +169,7 @@ func TestBoots(t *testing.T) {
 			done kept
 			answer waiting wait:15m0s
 			answer waiting
-			elapsed leaving reboot`},
+			elapsed leaving return`},
 		{"the disk, not healthy before the server is back", boot(Disk, 1, Means{}), `netboot begin:20s
 			late fetch begin-kept:15m0s
 			done apply begin:5m0s
@@ -169,7 +177,7 @@ func TestBoots(t *testing.T) {
 			done start begin:15m0s
 			late start begin+report+probe:1m0s
 			answer waiting wait:30s
-			elapsed leaving reboot`},
+			elapsed leaving return`},
 		{"the disk, health flaps until the limit is over", boot(Disk, 1, Means{}), `netboot begin:20s
 			late fetch begin-kept:15m0s
 			done apply begin:5m0s
@@ -248,10 +256,12 @@ func TestStage(t *testing.T) {
 	}
 }
 
-// FuzzNext: whatever happens, a refusal leads to nothing that was kept, and a failure to a reboot after a wait.
+// FuzzNext: whatever happens, a refusal leads to nothing that was kept, a failure to a reboot after a wait, and nobody
+// is asked for ever.
 func FuzzNext(f *testing.F) {
 	f.Add(true, byte(3), []byte{0, 0, 2, 5, 3})
 	f.Add(false, byte(0), []byte{4, 0, 0, 0, 5, 0, 6, 5})
+	f.Add(true, byte(0), bytes.Repeat([]byte{byte(Late)}, 20))
 	f.Fuzz(func(t *testing.T, network bool, means byte, events []byte) {
 		b := boot(Disk, uint32(means), Means{means&1 != 0, means&2 != 0})
 		if network {
@@ -259,12 +269,15 @@ func FuzzNext(f *testing.F) {
 		}
 		m, _ := New(b)
 		var told bytes.Buffer
-		denied, stopped, left := false, false, map[Verb]int{}
+		denied, stopped, left, asked := false, false, map[Verb]int{}, 0
 		for _, e := range events {
 			before := m
 			event := Event(e % byte(len(names)))
 			early := m.Phase == Netboot || m.Phase == Attest || m.Phase == Fetch
 			denied = denied || event == Denied && early
+			if early && (event == Late || event == NoAnswer) {
+				asked++
+			}
 			var actions []Action
 			m, actions = m.Next(event)
 			stopped = stopped || event == Stop
@@ -281,7 +294,7 @@ func FuzzNext(f *testing.F) {
 				if a.Kept && b.From == Network {
 					t.Fatalf("the wrong way to fall back:\n%s", &told)
 				}
-				if a.Verb == Reboot && before.Phase != Waiting {
+				if (a.Verb == Reboot || a.Verb == Return) && before.Phase != Waiting {
 					t.Fatalf("a reboot without a wait:\n%s", &told)
 				}
 			}
@@ -292,8 +305,8 @@ func FuzzNext(f *testing.F) {
 				t.Fatalf("it stays for ever:\n%s", &told)
 			}
 		}
-		if left[Next] > 1 || left[Kexec] > 1 || left[Reboot] > 1 {
-			t.Fatalf("twice:\n%s", &told)
+		if left[Next] > 1 || left[Kexec] > 1 || left[Reboot]+left[Return] > 1 || asked > 9 {
+			t.Fatalf("twice, or for ever:\n%s", &told)
 		}
 	})
 }

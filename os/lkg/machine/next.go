@@ -21,8 +21,10 @@ func (m Machine) Next(e Event) (Machine, []Action) {
 			return m.enter(m.after())
 		case e == Late && m.Phase == Start:
 			return m.overdue()
-		case e == Broken, e == Late, e == Denied, e == NoAnswer, e == Answer && m.Kept && m.Phase == Start:
+		case e == Broken, e == Late, e == Denied, e == NoAnswer:
 			return m.fail()
+		case e == Answer && m.Kept && m.Phase == Start:
+			return m.goBack()
 		}
 	case Healthy:
 		return m.healthy(e)
@@ -39,7 +41,7 @@ func (m Machine) Next(e Event) (Machine, []Action) {
 		case e == Broken:
 			return m, []Action{{Verb: Report}} // its services are restarted, as on any node
 		case e == Answer && m.Kept:
-			return m.fail() // not into a failure, but a rack must not come at once, and not in circles
+			return m.goBack()
 		}
 	case Waiting:
 		if e == Elapsed {
@@ -81,9 +83,11 @@ func (m Machine) unreachable() (Machine, []Action) {
 		m.Kept = true
 		return m.enter(Fetch)
 	}
-	// There is nothing else to boot: this boot is as good as any.
+	// There is nothing else to boot: this boot is as good as any, for a while.
 	if m.Phase == Leaving {
 		m.Phase = Netboot
+	} else if m.asked += m.limit(); m.asked >= m.boot.Limits.Ask {
+		return m.fail()
 	}
 	m, actions := m.enter(m.Phase)
 	return m, append([]Action{{Verb: Report}}, actions...)
@@ -123,8 +127,13 @@ func (m Machine) probe() (Machine, []Action) {
 }
 
 // fail waits, and reboots into the network.
-func (m Machine) fail() (Machine, []Action) {
-	m.Phase, m.leaves = Waiting, Reboot
+func (m Machine) fail() (Machine, []Action) { return m.wait(Reboot) }
+
+// goBack does so as well: a rack must not come at once, and not in circles.
+func (m Machine) goBack() (Machine, []Action) { return m.wait(Return) }
+
+func (m Machine) wait(leaves Verb) (Machine, []Action) {
+	m.Phase, m.leaves = Waiting, leaves
 	return m, []Action{{Verb: Wait, Limit: m.backoff()}}
 }
 

@@ -62,6 +62,10 @@ func (s *Store) Commit(ctx context.Context, c Candidate) (Result, error) {
 		}
 	}
 	r.Good, r.Overlay, r.Success, r.TPM, r.Resets, r.Attempts = res.Good, c.Overlay, c.Success, c.TPM, c.Resets, 0
+	if err := s.save(r); err != nil || !res.Written {
+		return res, err
+	}
+	// The older record too: if either becomes bad, the other one does not lead to what was good before.
 	return res, s.save(r)
 }
 
@@ -101,11 +105,11 @@ func (s *Store) save(r state.Record) error {
 	return err
 }
 
-// record is what the next record is made of: the one that counts. Where both are bad, what is in the slots is taken for
+// record is what the next record is made of: the one that counts. Where none does, what is in the slots is taken for
 // what was written to them, and the one that Good gives for the good one, so that it is not forgotten.
 func (s *Store) record(ctx context.Context) (state.Record, error) {
 	r := s.pair.Record
-	if s.pair.Err() == nil {
+	if s.Err() == nil {
 		return r, nil
 	}
 	r.Good = s.guess()
@@ -172,7 +176,7 @@ func (s *Store) choose(idle state.Slot) error {
 	}
 	written := s.pair.Record.Content(state.A).System.Size
 	switch {
-	case s.isDefault && is && s.pair.Err() == nil && size != written && s.isProgram(s.defaultPath):
+	case s.isDefault && is && s.Err() == nil && size != written && s.isProgram(s.defaultPath):
 		s.isDefault = false
 		return s.remove(defaultMark)
 	case !s.isDefault && !is && written == 0:

@@ -21,6 +21,7 @@ package slot
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -52,11 +53,15 @@ type Store struct {
 	defaultPath string
 	hint        state.Slot
 	pair        state.Pair
-	isDefault   bool // slot A is at the default path
+	isDefault   bool  // slot A is at the default path
+	lost        error // what a state without a record is
 }
 
+var errLost = errors.New("the state of last-known-good is lost: there is none, but there are slots")
+
 // Open reads the state; it writes nothing. defaultPath is one of DefaultPaths. hint is the slot that the firmware's
-// boot entries name first: it counts where the state can not be read.
+// boot entries name first: it counts where the state can not be read. No state is a lost one where a slot holds a
+// program: a first commit writes a record before there is any.
 func Open(f FS, defaultPath string, hint state.Slot) (*Store, error) {
 	s := &Store{fs: f, defaultPath: defaultPath, hint: hint}
 	_, is, err := exists(f, defaultMark)
@@ -64,23 +69,37 @@ func Open(f FS, defaultPath string, hint state.Slot) (*Store, error) {
 		return nil, fmt.Errorf("looking for slot A: %w", err)
 	}
 	s.isDefault = is
+	if s.pair, err = readState(f); err != nil {
+		return nil, err
+	}
+	if s.isProgram(s.System(state.A)) || s.isProgram(s.System(state.B)) {
+		s.lost = errLost
+	}
+	return s, nil
+}
+
+func readState(f FS) (state.Pair, error) {
 	opened, err := f.Open(StateFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return s, nil
+		return state.Pair{}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("opening the state of last-known-good: %w", err)
+		return state.Pair{}, fmt.Errorf("opening the state of last-known-good: %w", err)
 	}
 	defer opened.Close()
-	s.pair, err = state.Read(opened)
-	return s, err
+	return state.Read(opened)
 }
 
 // Record is the state as it is on the disk; zero if there is none.
 func (s *Store) Record() state.Record { return s.pair.Record }
 
-// Err says that both records of the state are bad.
-func (s *Store) Err() error { return s.pair.Err() }
+// Err says that both records of the state are bad, or lost.
+func (s *Store) Err() error {
+	if s.pair.Record.Sequence > 0 {
+		return nil
+	}
+	return cmp.Or(s.pair.Err(), s.lost)
+}
 
 // System is the name of the system's file in a slot.
 func (s *Store) System(slot state.Slot) string {
@@ -162,7 +181,7 @@ func hash(ctx context.Context, head []byte, f io.ReaderAt) ([sha256.Size]byte, e
 // None if neither is, or nothing was ever written. The error is for people: what is wrong with a slot, or the state.
 // Where the state can not be read, it is the slot of the hint, else one that there is.
 func (s *Store) Good(ctx context.Context) (state.Slot, error) {
-	if err := s.pair.Err(); err != nil {
+	if err := s.Err(); err != nil {
 		return s.guess(), err
 	}
 	first := s.pair.Record.Good

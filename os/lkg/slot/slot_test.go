@@ -111,17 +111,47 @@ func TestBadSlot(t *testing.T) {
 	})
 }
 
+// remove removes the state, and can make it anew with so many bytes, all zero.
+func remove(t *testing.T, f slot.FS, size int) {
+	t.Helper()
+	if err := f.Remove(slot.StateFile); err != nil {
+		t.Fatal(err)
+	}
+	if size >= 0 {
+		write(t, f, slot.StateFile, 0, make([]byte, size))
+	}
+}
+
+// losses are the ways to lose the state, with what is said of each.
+var losses = map[string]struct {
+	lose func(t *testing.T, f slot.FS)
+	says string
+}{
+	"changed": {func(t *testing.T, f slot.FS) {
+		write(t, f, slot.StateFile, 20, []byte{0xff})
+		write(t, f, slot.StateFile, state.Stride+20, []byte{0xff})
+	}, "both records"},
+	"zeros":   {func(t *testing.T, f slot.FS) { remove(t, f, state.FileSize) }, "is lost"},
+	"empty":   {func(t *testing.T, f slot.FS) { remove(t, f, 0) }, "is lost"},
+	"no file": {func(t *testing.T, f slot.FS) { remove(t, f, -1) }, "is lost"},
+}
+
 func TestBothStateSectorsBad(t *testing.T) {
+	for name, loss := range losses {
+		t.Run(name, func(t *testing.T) { testStateLost(t, loss.lose, loss.says) })
+	}
+}
+
+func testStateLost(t *testing.T, lose func(*testing.T, slot.FS), says string) {
 	for _, tt := range []struct {
 		hint, want state.Slot
 	}{{state.B, state.B}, {state.A, state.A}, {state.None, state.A}} {
 		systems(t, func(t *testing.T, f slot.FS) {
 			commit(t, f, candidate(one, config))
 			commit(t, f, candidate(two, config))
-			write(t, f, slot.StateFile, 20, []byte{0xff})
-			write(t, f, slot.StateFile, state.Stride+20, []byte{0xff})
+			lose(t, f)
 			s := openHint(t, f, tt.hint)
-			if good, err := s.Good(t.Context()); good != tt.want || err == nil || !strings.Contains(err.Error(), "both records") || s.Err() == nil {
+			if good, err := s.Good(t.Context()); good != tt.want || err == nil || !strings.Contains(err.Error(), says) || s.Err() == nil {
 				t.Fatalf("hint %v: %v, %v", tt.hint, good, err)
 			}
 			kept := read(t, f, s.System(tt.want))
@@ -140,6 +170,24 @@ func TestBothStateSectorsBad(t *testing.T) {
 			}
 			if !bytes.Equal(read(t, f, s.System(tt.want)), kept) {
 				t.Errorf("hint %v: the good slot has changed", tt.hint)
+			}
+			if open(t, f).System(state.A) != defaultPath {
+				t.Errorf("hint %v: slot A is not at the default path any more", tt.hint)
+			}
+		})
+	}
+}
+
+// TestOneStateSectorBad has either record bad after a commit: the other one does not lead to what was good before,
+// whose configuration can not be opened any more.
+func TestOneStateSectorBad(t *testing.T) {
+	for _, at := range []int64{20, state.Stride + 20} {
+		systems(t, func(t *testing.T, f slot.FS) {
+			commit(t, f, candidate(one, config))
+			commit(t, f, candidate(one, []byte("another overlay")))
+			write(t, f, slot.StateFile, at, []byte{0xff})
+			if good, _ := open(t, f).Good(t.Context()); good != state.B {
+				t.Errorf("with byte %d bad slot %v is good", at, good)
 			}
 		})
 	}

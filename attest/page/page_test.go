@@ -317,7 +317,7 @@ func TestWaitsAndHasProved(t *testing.T) {
 	}
 	_, document := body(t, h, "/machines/"+v.Node)
 	text := textOf(document)
-	for _, s := range []string{"TierAttested", "workers, version 7", "ek-queued", "A request in this machine’s name waits for an operator", "attestd approve " + v.Node} {
+	for _, s := range []string{"TierAttested", "workers, version 7", "ek-queued", "A request in this machine’s name waits for an operator", "emberctl approve " + v.Node} {
 		if !strings.Contains(text, s) {
 			t.Errorf("%q is missing in %s", s, text)
 		}

@@ -84,4 +84,3 @@ func write(name string, fill func(io.Writer) error) error {
 	}
 	return errors.Join(fill(f), f.Close())
 }
-

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"io"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -72,6 +73,30 @@ func serveImages(t testing.TB, l *lab.Lab) []byte {
 	return layer
 }
 
+// serveProxy has a proxy in the lab, which finds all hosts at the address to.
+func serveProxy(l *lab.Lab, at, to string) {
+	go http.Serve(l.Listen("tcp", at), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // ends with the listener
+		if r.Method != http.MethodConnect {
+			w.WriteHeader(http.StatusMethodNotAllowed)
+			return
+		}
+		server, err := l.Network.Dial("tcp", to)
+		if err != nil {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		defer server.Close()
+		client, buffered, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer client.Close()
+		io.WriteString(client, "HTTP/1.1 200 OK\r\n\r\n")
+		go io.Copy(server, buffered)
+		io.Copy(client, server)
+	}))
+}
+
 // withContainerd has containerd run, without Tinkerbell, and a shell on the console.
 func withContainerd(t testing.TB, l *lab.Lab) vm.Config {
 	t.Helper()
@@ -132,7 +157,8 @@ func TestNerdctl(t *testing.T) {
 	if version := runtime.version(t); version != "0.1.0" {
 		t.Errorf("CRI's version for kubelets is %q", version)
 	}
-	for _, image := range []string{image, privateImage, "docker.io/library/busybox:v1", lab.ServerName + "/busybox:v1"} {
+	const far = lab.ServerName + "/busybox:v1" // only the proxy knows that host
+	for _, image := range []string{image, privateImage, "docker.io/library/busybox:v1", far} {
 		runtime.pull(t, image)
 	}
 }

@@ -2,9 +2,7 @@ package os_test
 
 import (
 	"context"
-	"io"
 	"net"
-	"net/http"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -15,6 +13,7 @@ import (
 
 	"github.com/ember-os/ember/os/vm"
 	"github.com/ember-os/ember/os/vm/lab"
+	"github.com/ember-os/ember/os/vm/vmtest"
 )
 
 // overTCP has containerd serve CRI to other machines too.
@@ -47,8 +46,10 @@ func dialCRI(t testing.TB, l *lab.Lab, address string) cri {
 // ask gives the answer's first field.
 func (c cri) ask(t testing.TB, method string, request proto.Message) string {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), vmtest.Patience)
+	defer cancel()
 	var first wrapperspb.StringValue
-	if err := c.Invoke(t.Context(), "/runtime.v1."+method, request, &first); err != nil {
+	if err := c.Invoke(ctx, "/runtime.v1."+method, request, &first); err != nil {
 		t.Errorf("CRI's %s: %v", method, err)
 	}
 	return first.GetValue()
@@ -66,24 +67,4 @@ func (c cri) pull(t testing.TB, image string) {
 		t.Fatal(err)
 	}
 	c.ask(t, "ImageService/PullImage", wrapperspb.Bytes(spec))
-}
-
-// serveProxy has a proxy in the lab, which finds all hosts at the address to.
-func serveProxy(l *lab.Lab, at, to string) {
-	go http.Serve(l.Listen("tcp", at), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // ends with the listener
-		server, err := l.Network.Dial("tcp", to)
-		if r.Method != http.MethodConnect || err != nil {
-			w.WriteHeader(http.StatusBadGateway)
-			return
-		}
-		defer server.Close()
-		client, buffered, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			return
-		}
-		defer client.Close()
-		io.WriteString(client, "HTTP/1.1 200 OK\r\n\r\n")
-		go io.Copy(server, buffered)
-		io.Copy(client, server)
-	}))
 }

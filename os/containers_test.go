@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"io"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/ember-os/ember/agent/tinktest"
 	"github.com/ember-os/ember/agent/tinktest/images"
 	"github.com/ember-os/ember/agent/tinktest/registry"
+	"github.com/ember-os/ember/os/containerd"
 	"github.com/ember-os/ember/os/stage"
 	"github.com/ember-os/ember/os/vm"
 	"github.com/ember-os/ember/os/vm/lab"
@@ -21,10 +23,15 @@ import (
 const (
 	hub   = "10.0.1.1:5443" // a registry in the LAN boot
 	image = hub + "/busybox:v1"
+	// Another one with the same images, for those who have the credentials.
+	private      = "10.0.1.1:5444"
+	privateImage = private + "/busybox:v1"
+	user         = "robot"
+	password     = "hunter2"
 )
 
-// serveImages has a registry with TLS for everyone, which holds image: busybox, to be given commands. It
-// gives the image's layer as it is transferred.
+// serveImages has two registries with TLS, hub and private, which hold image: busybox, to be given commands.
+// hub is fit for a mirror of docker.io. It gives the image's layer as it is transferred.
 func serveImages(t testing.TB, l *lab.Lab) []byte {
 	t.Helper()
 	busybox, err := os.ReadFile(vmtest.File(t, tinktest.BusyboxEnv))
@@ -39,14 +46,17 @@ func serveImages(t testing.TB, l *lab.Lab) []byte {
 		t.Fatal(err)
 	}
 	store := registry.NewStore()
-	if err := store.Push("busybox:v1", built); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"busybox:v1", "library/busybox:v1"} {
+		if err := store.Push(name, built); err != nil {
+			t.Fatal(err)
+		}
 	}
 	pair, err := tls.LoadX509KeyPair(l.Certificate())
 	if err != nil {
 		t.Fatal(err)
 	}
 	registry.Start(t, store, l.Listen("tcp", hub), registry.Options{TLS: &pair})
+	registry.Start(t, store, l.Listen("tcp", private), registry.Options{TLS: &pair, User: user, Password: password})
 	layers, err := built.Layers()
 	if err != nil {
 		t.Fatal(err)
@@ -61,6 +71,30 @@ func serveImages(t testing.TB, l *lab.Lab) []byte {
 		t.Fatal(err)
 	}
 	return layer
+}
+
+// serveProxy has a proxy in the lab, which finds all hosts at the address to.
+func serveProxy(l *lab.Lab, at, to string) {
+	go http.Serve(l.Listen("tcp", at), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // ends with the listener
+		if r.Method != http.MethodConnect {
+			w.WriteHeader(http.StatusMethodNotAllowed)
+			return
+		}
+		server, err := l.Network.Dial("tcp", to)
+		if err != nil {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		defer server.Close()
+		client, buffered, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer client.Close()
+		io.WriteString(client, "HTTP/1.1 200 OK\r\n\r\n")
+		go io.Copy(server, buffered)
+		io.Copy(client, server)
+	}))
 }
 
 // withContainerd has containerd run, without Tinkerbell, and a shell on the console.
@@ -83,12 +117,17 @@ func containerdReady(m *vmtest.Machine) {
 }
 
 // TestNerdctl runs a container in a bridge's network, whose port is reached from another machine, and has
-// whatever somebody at the console needs.
+// whatever somebody at the console needs. Images come from registries of all kinds, for CRI's clients too.
 func TestNerdctl(t *testing.T) {
 	t.Parallel()
 	l := startLab(t, lan("boot", "1"))
 	serveImages(t, l)
-	m := vmtest.Start(t, withContainerd(t, l))
+	serveProxy(l, "10.0.1.1:3128", hub)
+	c := withContainerd(t, l)
+	c.Append += " ember.workload=services docker_registry=" + private + " registry_username=" + user + " registry_password=" + password +
+		" ember.mirror=docker.io=" + hub + " HTTPS_PROXY=http://10.0.1.1:3128 NO_PROXY=10.0.1.1"
+	c.Overlay = append(c.Overlay, overTCP)
+	m := vmtest.Start(t, c)
 	address, _, _ := strings.Cut(await(m, stage.Network).Get("address"), "/")
 	containerdReady(m)
 
@@ -102,6 +141,9 @@ func TestNerdctl(t *testing.T) {
 		{"ip -4 addr show dev nerdctl0 | grep -c inet", "1"},
 		{"netstat -ltn | grep -c :8080", "1"},
 		{"dmesg | grep -c 'Linux version'", "1"},
+		{"nerdctl pull -q busybox:v1 >/dev/null; echo $?", "0"}, // docker.io's, from its mirror
+		{"ctr images pull --hosts-dir /etc/containerd/certs.d " + privateImage + " >/dev/null; echo $?", "0"},
+		{"ctr plugins ls | awk '$2 == \"cri\" { print $NF }'", "ok"},
 	} {
 		if got := ask(t, m, test.command); got != test.want {
 			t.Errorf("%s\nprints %q, want %q", test.command, got, test.want)
@@ -110,6 +152,37 @@ func TestNerdctl(t *testing.T) {
 	got, err := io.ReadAll(l.Dial("tcp", address+":8080"))
 	if string(got) != answer+"\n" {
 		t.Errorf("the container answers %q, %v", got, err)
+	}
+	runtime := dialCRI(t, l, address)
+	if version := runtime.version(t); version != "0.1.0" {
+		t.Errorf("CRI's version for kubelets is %q", version)
+	}
+	const far = lab.ServerName + "/busybox:v1" // only the proxy knows that host
+	for _, image := range []string{image, privateImage, "docker.io/library/busybox:v1", far} {
+		runtime.pull(t, image)
+	}
+}
+
+// TestNearlyFull has little room for images. The machine says so before an image does not fit.
+func TestNearlyFull(t *testing.T) {
+	t.Parallel()
+	l := startLab(t, lan("boot", "1"))
+	serveImages(t, l)
+	c := withContainerd(t, l)
+	c.Append += " ember.containers=64M"
+	m := vmtest.Start(t, c)
+	await(m, stage.Network)
+	containerdReady(m)
+	if err := m.Send("dd if=/dev/zero of=/var/lib/containerd/full bs=1M count=62\n"); err != nil {
+		t.Fatal(err)
+	}
+	says(m, "the memory "+containerd.NearlyFull)
+	const run = "nerdctl run --rm --net none " + image + " echo contained"
+	if got := ask(t, m, run); !strings.HasSuffix(got, `: no space left on device"`) {
+		t.Errorf("an image that does not fit: %q", got)
+	}
+	if got := ask(t, m, "rm /var/lib/containerd/full; "+run); got != "contained" {
+		t.Errorf("with room for the image: %q", got)
 	}
 }
 

@@ -16,6 +16,9 @@ import (
 
 const watchEvery = 2 * time.Second
 
+// NearlyFull is in each line that says how full the place is.
+const NearlyFull = "for images and containers is nearly full"
+
 // levels are the shares, in percent, at which something is said, and how. It is said
 // again once the share was lower by rearm.
 var levels = []struct {
@@ -70,9 +73,9 @@ func (m machine) report(s space, said int) int {
 	if reached == said {
 		return said
 	}
-	text := "the disk for images and containers is nearly full: remove some (nerdctl system prune)"
+	text := "the disk " + NearlyFull + ": remove some (nerdctl system prune)"
 	if s.memory {
-		text = "the memory for images and containers is nearly full: remove some (nerdctl system prune), or name a disk with ember.scratch="
+		text = "the memory " + NearlyFull + ": remove some (nerdctl system prune), or name a disk with ember.scratch="
 	}
 	m.log.Log(context.Background(), levels[reached-1].level, text,
 		"full", strconv.FormatUint(s.percent(), 10)+"%", "used", mib(s.used), "free", mib(s.free))

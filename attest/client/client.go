@@ -32,7 +32,8 @@ import (
 type TPM interface {
 	// Request says what the machine is; its quote's extraData is Request.Binding(nonce).
 	Request(nonce, hpkeKey, log []byte, claims json.RawMessage) (*protocol.Request, error)
-	// Activate is TPM2_ActivateCredential with the EK and the AK.
+	// Activate is TPM2_ActivateCredential with the EK and the AK. The error is a protocol.ErrCredential if it is not the
+	// TPM's fault, but that of the arguments.
 	Activate(blob, encryptedSecret []byte) ([]byte, error)
 	// Signer is the key that the certificate is for.
 	Signer() crypto.Signer

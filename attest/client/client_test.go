@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -107,6 +108,16 @@ func TestTPMFails(t *testing.T) {
 	if _, ok := errors.AsType[*Unreachable](err); ok {
 		t.Errorf("the error is %T", err)
 	}
+
+	machine = newTPM(t)
+	machine.activate = errors.New("the TPM is busy")
+	_, err = Attest(t.Context(), machine, s.client())
+	if _, ok := errors.AsType[*Unreachable](err); ok || !errors.Is(err, machine.activate) {
+		t.Errorf("opening the answer: the error is %T %v", err, err)
+	}
+	machine.activate = fmt.Errorf("%w: integrity", protocol.ErrCredential)
+	_, err = Attest(t.Context(), machine, s.client())
+	wantUnreachable(t, err, "integrity")
 }
 
 // TestSlowTPM has one that quotes when the request's header is at the server already.

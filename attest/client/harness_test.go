@@ -157,11 +157,9 @@ func (s *server) start(t testing.TB, h http.Handler, change ...func(*tls.Config)
 	t.Cleanup(s.Close)
 }
 
-// client is one for s, which gives up after one attempt.
+// client is one for s.
 func (s *server) client() Config {
-	short := defaults
-	short.pause = time.Millisecond
-	return Config{URL: s.URL, Trust: Trust{Roots: s.ca.pool()}, limits: short}
+	return Config{URL: s.URL, Trust: Trust{Roots: s.ca.pool()}, limits: defaults}
 }
 
 // granting attests machines whose quote is bound to the connection or, if it is not nil, to nonce.

@@ -29,7 +29,7 @@ import (
 type steps interface {
 	State() attest.State
 	Network(ctx context.Context) error
-	Attest(ctx context.Context) error
+	Attest(ctx context.Context, from string) error
 	Fetch(ctx context.Context, least attest.Least) error
 	Open(kept attest.Sealed, node string) error
 	Apply(ctx context.Context) error
@@ -67,7 +67,7 @@ func (n *node) begin(ctx context.Context, p machine.Phase, kept bool) error {
 	case p == machine.Netboot:
 		return n.steps.Network(ctx)
 	case p == machine.Attest:
-		return n.steps.Attest(ctx)
+		return n.steps.Attest(ctx, string(n.from))
 	case p == machine.Fetch && kept:
 		return n.openKept(ctx)
 	case p == machine.Fetch:

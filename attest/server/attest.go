@@ -109,6 +109,9 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, d *decision) (an
 	e, problem := s.evidence(r.Context(), settings, request, nonce)
 	if unsound, ok := errors.AsType[*verify.Refusal](problem); ok {
 		e = unsound.Evidence
+		if unsound.Stack != "" {
+			s.Log.Error("panic in the verifier", "panic", unsound.Panic, "stack", unsound.Stack)
+		}
 	}
 	if e == nil {
 		return nil, problem

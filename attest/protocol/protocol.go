@@ -26,8 +26,8 @@ const (
 	ExporterLabel = "EXPORTER-ember-attest-v1"
 	// NonceSize is the size of the exporter's value and of a Challenge's nonce, in bytes.
 	NonceSize = 32
-	// MaxRequest is the largest request, in bytes of JSON.
-	MaxRequest = 4 << 20
+	// MaxRequest is the largest request, in bytes of JSON: of 1.6 million, if all in it is as large as may be.
+	MaxRequest = 2 << 20
 	// MaxLog is the largest event log, in bytes.
 	MaxLog = 1 << 20
 	// MaxResponse is the largest response, in bytes of JSON.

@@ -13,7 +13,7 @@ type Connections struct {
 	Proxies    []netip.Prefix // to which PerAddress does not apply
 }
 
-// DefaultConnections bound the memory for requests, of protocol.MaxRequest each, on a small machine.
+// DefaultConnections bound the memory for requests on a small machine: usualBody for each, besides unusualBodies.
 var DefaultConnections = Connections{All: 512, PerAddress: 128}
 
 // Listen limits the connections of l. Refused is told of each that was closed; it may be nil.

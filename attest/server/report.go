@@ -1,12 +1,10 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
-	"io"
 	"net/http"
 	"time"
 
@@ -63,9 +61,14 @@ func (s *Server) takeReport(w http.ResponseWriter, r *http.Request, d *decision)
 	if err := s.checkRevoked(r.Context(), node); err != nil {
 		return err
 	}
-	report, err := readReport(w, r)
+	body, release, err := s.bodies.read(w, r, protocol.MaxReport, "report")
 	if err != nil {
 		return err
+	}
+	defer release()
+	report, err := protocol.DecodeReport(body)
+	if err != nil {
+		return &refusal{status: http.StatusBadRequest, code: CodeMalformed, message: err.Error()}
 	}
 	if len(report.Receipt) > 0 {
 		receipt, err := s.receipts.open(report.Receipt, node, number)
@@ -96,21 +99,6 @@ func certificate(r *http.Request) *x509.Certificate {
 		return nil
 	}
 	return r.TLS.VerifiedChains[0][0]
-}
-
-func readReport(w http.ResponseWriter, r *http.Request) (*protocol.Report, error) {
-	var b bytes.Buffer
-	_, err := io.Copy(&b, http.MaxBytesReader(w, r.Body, protocol.MaxReport))
-	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		return nil, &refusal{status: http.StatusRequestEntityTooLarge, code: CodeTooLarge, message: "the report is too large"}
-	} else if err != nil {
-		return nil, &refusal{status: http.StatusBadRequest, code: CodeIncomplete, message: "the report is incomplete", detail: err.Error()}
-	}
-	report, err := protocol.DecodeReport(b.Bytes())
-	if err != nil {
-		return nil, &refusal{status: http.StatusBadRequest, code: CodeMalformed, message: err.Error()}
-	}
-	return report, nil
 }
 
 // progress is the stage that was reached last, by its time, and where the boot came from, which stages of

@@ -56,14 +56,14 @@ func (m *real) ask(t testing.TB, nonce []byte) *protocol.Request {
 }
 
 // startReal is a server that trusts the test CA, and verifies.
-func startReal(t *testing.T, policies string) *lab {
-	l := start(t, policies)
+func startReal(t testing.TB, policies string, change ...func(*Config)) *lab {
+	l := start(t, policies, change...)
 	l.verify = verify.Verify
 	l.trust(t, policies, true)
 	return l
 }
 
-func (l *lab) trust(t *testing.T, policies string, ca bool) {
+func (l *lab) trust(t testing.TB, policies string, ca bool) {
 	t.Helper()
 	s := settings(t, policies)
 	if ca {

@@ -7,7 +7,7 @@
 //
 // An error is one of these, or of the TPM:
 //
-//   - *[Unreachable]: there was no answer that says yes or no, within the budget.
+//   - *[Unreachable]: there was no answer that says yes or no.
 //   - *[Untrusted]: what answered is not proven to be the server.
 //   - *[Refused]: the server, which has proven that it is, says no.
 package client
@@ -32,7 +32,8 @@ import (
 type TPM interface {
 	// Request says what the machine is; its quote's extraData is Request.Binding(nonce).
 	Request(nonce, hpkeKey, log []byte, claims json.RawMessage) (*protocol.Request, error)
-	// Activate is TPM2_ActivateCredential with the EK and the AK.
+	// Activate is TPM2_ActivateCredential with the EK and the AK. The error is a protocol.ErrCredential if it is not the
+	// TPM's fault, but that of the arguments.
 	Activate(blob, encryptedSecret []byte) ([]byte, error)
 	// Signer is the key that the certificate is for.
 	Signer() crypto.Signer
@@ -49,8 +50,6 @@ type Config struct {
 	Claims protocol.Claims // for an operator's eyes
 	// Proxy is as in http.Transport; nil for none.
 	Proxy func(*http.Request) (*url.URL, error)
-	// Budget is how long attempts are repeated, from the first on, while there is no answer. 0 is one attempt.
-	Budget time.Duration
 
 	// For tests; zero for the defaults.
 	limits   limits
@@ -64,12 +63,11 @@ type limits struct {
 	answer    time.Duration // from the end of the request to the header of the answer
 	body      time.Duration // of an answer, from its header on
 	attempt   time.Duration // everything, the TPM's work too: a slow one takes 5 s for each of several commands
-	pause     time.Duration // before the second attempt; it doubles with each
 }
 
 var defaults = limits{
 	connect: 10 * time.Second, handshake: 10 * time.Second, answer: 30 * time.Second, body: 30 * time.Second,
-	attempt: 3 * time.Minute, pause: 500 * time.Millisecond,
+	attempt: 3 * time.Minute,
 }
 
 // Result is a machine that is let in.
@@ -83,7 +81,7 @@ type Result struct {
 	Doubtful bool
 }
 
-// Attest attests, with as many attempts as c.Budget has time for.
+// Attest attests, or tries to: when to try again is the caller's business.
 func Attest(ctx context.Context, t TPM, c Config) (*Result, error) {
 	server, err := ParseURL(c.URL)
 	if err != nil {
@@ -92,22 +90,14 @@ func Attest(ctx context.Context, t TPM, c Config) (*Result, error) {
 	if c.limits == (limits{}) {
 		c.limits = defaults
 	}
-	var result *Result
-	err = repeat(ctx, c.Budget, c.limits.pause, func() error {
-		ctx, cancel := context.WithTimeout(ctx, c.limits.attempt)
-		defer cancel()
-		a, err := newAttempt(ctx, t, c, server)
-		if err != nil {
-			return err
-		}
-		defer a.transport.CloseIdleConnections()
-		result, err = a.run()
-		return err
-	})
+	ctx, cancel := context.WithTimeout(ctx, c.limits.attempt)
+	defer cancel()
+	a, err := newAttempt(ctx, t, c, server)
 	if err != nil {
 		return nil, err
 	}
-	return result, nil
+	defer a.transport.CloseIdleConnections()
+	return a.run()
 }
 
 // ParseURL reads a server's address: https, a host, perhaps a port and a path, which protocol.Path is put behind.

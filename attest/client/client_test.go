@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -98,15 +99,23 @@ func TestTPMFails(t *testing.T) {
 	s := newServer(t, &granting{t: t})
 	machine := newTPM(t)
 	machine.err = errors.New("TPM_RC_FAILURE")
-	c := s.client()
-	c.Budget = time.Hour // would be used up if this were taken for the network's fault
-	_, err := Attest(t.Context(), machine, c)
+	_, err := Attest(t.Context(), machine, s.client())
 	if !errors.Is(err, machine.err) {
 		t.Errorf("the error is %v", err)
 	}
 	if _, ok := errors.AsType[*Unreachable](err); ok {
 		t.Errorf("the error is %T", err)
 	}
+
+	machine = newTPM(t)
+	machine.activate = errors.New("the TPM is busy")
+	_, err = Attest(t.Context(), machine, s.client())
+	if _, ok := errors.AsType[*Unreachable](err); ok || !errors.Is(err, machine.activate) {
+		t.Errorf("opening the answer: the error is %T %v", err, err)
+	}
+	machine.activate = fmt.Errorf("%w: integrity", protocol.ErrCredential)
+	_, err = Attest(t.Context(), machine, s.client())
+	wantUnreachable(t, err, "integrity")
 }
 
 // TestSlowTPM has one that quotes when the request's header is at the server already.
@@ -231,41 +240,6 @@ func newProxy(t *testing.T, connects *atomic.Int32) *url.URL {
 		t.Fatal(err)
 	}
 	return u
-}
-
-func TestBudget(t *testing.T) {
-	t.Run("answers in the end", func(t *testing.T) {
-		g := &granting{t: t}
-		var n atomic.Int32
-		s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if n.Add(1) < 4 {
-				w.WriteHeader(http.StatusServiceUnavailable)
-				return
-			}
-			g.ServeHTTP(w, r)
-		}))
-		c := s.client()
-		c.Budget = time.Minute
-		if _, err := Attest(t.Context(), newTPM(t), c); err != nil || n.Load() != 4 {
-			t.Fatalf("after %d attempts: %v", n.Load(), err)
-		}
-	})
-	t.Run("used up", func(t *testing.T) {
-		s := newServer(t, answering(http.StatusServiceUnavailable, nil))
-		c := s.client()
-		c.Budget = 2 * time.Second
-		if e := wantUnreachable(t, attest(t, c), "503"); e.Attempts < 2 {
-			t.Errorf("%d attempts", e.Attempts)
-		}
-	})
-	t.Run("Retry-After longer than it", func(t *testing.T) {
-		s := newServer(t, answering(http.StatusTooManyRequests, map[string]string{"Retry-After": "600"}))
-		c := s.client()
-		c.Budget = time.Minute
-		if e := wantUnreachable(t, attest(t, c), "429"); e.Attempts != 1 || e.After != 10*time.Minute {
-			t.Errorf("%+v", e)
-		}
-	})
 }
 
 func TestRetryAfter(t *testing.T) {

@@ -14,18 +14,14 @@ type Clock struct {
 // plausible is the longest time that an image is believed to be in use.
 const plausible = 20 * 365 * 24 * time.Hour
 
-// Judge gives the time that certificates are checked at: the latest of now, the date of the build and that of
-// the last success, of which those that are not known are zero. It is doubtful if it is before one of these
-// two, or far in the future, or if it was before the build when the machine started, which is up ago: init
-// sets such a clock to the date of the build.
-func Judge(now time.Time, up time.Duration, built, last time.Time) Clock {
+// Judge gives the time that certificates are checked at: now, or the date of the build if that is later; it is zero
+// if it is not known. The time is doubtful if it is far in the future, or if it was before the build when the machine
+// started, which is up ago: init sets such a clock to the date of the build.
+func Judge(now time.Time, up time.Duration, built time.Time) Clock {
 	c := Clock{Time: now}
-	for _, known := range []time.Time{built, last} {
-		if c.Time.Before(known) {
-			c.Time = known
-		}
+	if now.Before(built) {
+		c.Time = built
 	}
-	c.Doubtful = c.Time.After(now) ||
-		!built.IsZero() && (now.Add(-up).Before(built) || now.Sub(built) > plausible)
+	c.Doubtful = !built.IsZero() && (now.Add(-up).Before(built) || now.Sub(built) > plausible)
 	return c
 }

@@ -9,16 +9,12 @@ import (
 // took too long, an answer that makes no sense, or one that says to come again (429, 5xx). Whoever can drop
 // packets can bring it about.
 type Unreachable struct {
-	Err      error
-	Attempts int
+	Err error
 	// After is when the server wants to be asked again, from now on; 0 if it did not say.
 	After time.Duration
 }
 
 func (e *Unreachable) Error() string {
-	if e.Attempts > 1 {
-		return fmt.Sprintf("no answer of the attestation server in %d attempts, the last one: %v", e.Attempts, e.Err)
-	}
 	return fmt.Sprintf("no answer of the attestation server: %v", e.Err)
 }
 

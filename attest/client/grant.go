@@ -11,13 +11,23 @@ import (
 )
 
 // open opens the answer and checks that it is for this machine. What it does not believe is *Unreachable: it
-// says neither yes nor no.
+// says neither yes nor no. A TPM that fails is an error of its own.
 func (a *attempt) open(answer []byte) (*Result, error) {
 	response, err := protocol.DecodeResponse(answer)
 	if err != nil {
 		return nil, &Unreachable{Err: err}
 	}
-	grant, err := response.Open(a.request.Binding(a.nonce), a.key, a.tpm.Activate)
+	var failure error
+	grant, err := response.Open(a.request.Binding(a.nonce), a.key, func(blob, encryptedSecret []byte) ([]byte, error) {
+		secret, err := a.tpm.Activate(blob, encryptedSecret)
+		if !errors.Is(err, protocol.ErrCredential) {
+			failure = err
+		}
+		return secret, err
+	})
+	if failure != nil {
+		return nil, fmt.Errorf("having the TPM open the answer: %w", failure)
+	}
 	if err != nil {
 		return nil, &Unreachable{Err: err}
 	}

@@ -27,10 +27,11 @@ import (
 
 // fakeTPM has a quote that is no more than its extraData, and a credential that is the secret turned around.
 type fakeTPM struct {
-	key  *ecdsa.PrivateKey
-	node string
-	err  error
-	slow func() // before each quote; may be nil
+	key      *ecdsa.PrivateKey
+	node     string
+	err      error
+	activate error  // of Activate
+	slow     func() // before each quote; may be nil
 }
 
 func newTPM(t testing.TB) *fakeTPM {
@@ -67,7 +68,7 @@ func turned(b []byte) []byte {
 	return c
 }
 
-func (f *fakeTPM) Activate(blob, _ []byte) ([]byte, error) { return turned(blob), nil }
+func (f *fakeTPM) Activate(blob, _ []byte) ([]byte, error) { return turned(blob), f.activate }
 func (f *fakeTPM) Signer() crypto.Signer                   { return f.key }
 func (f *fakeTPM) Node() string                            { return f.node }
 
@@ -156,11 +157,9 @@ func (s *server) start(t testing.TB, h http.Handler, change ...func(*tls.Config)
 	t.Cleanup(s.Close)
 }
 
-// client is one for s, which gives up after one attempt.
+// client is one for s.
 func (s *server) client() Config {
-	short := defaults
-	short.pause = time.Millisecond
-	return Config{URL: s.URL, Trust: Trust{Roots: s.ca.pool()}, limits: short}
+	return Config{URL: s.URL, Trust: Trust{Roots: s.ca.pool()}, limits: defaults}
 }
 
 // granting attests machines whose quote is bound to the connection or, if it is not nil, to nonce.

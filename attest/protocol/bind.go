@@ -94,6 +94,9 @@ func Seal(grant *Grant, request *Request, binding, secret []byte, credential Cre
 	return r, nil
 }
 
+// ErrCredential says that a TPM has not activated a credential because it was made for another one, or damaged.
+var ErrCredential = errors.New("the credential is not for this TPM")
+
 // Open opens the grant. binding is that of the request's quote, key its HPKE key, and activate
 // TPM2_ActivateCredential with the EK and the AK, which gives the secret.
 func (r *Response) Open(binding []byte, key hpke.PrivateKey, activate func(blob, encryptedSecret []byte) ([]byte, error)) (*Grant, error) {

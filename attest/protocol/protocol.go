@@ -26,8 +26,8 @@ const (
 	ExporterLabel = "EXPORTER-ember-attest-v1"
 	// NonceSize is the size of the exporter's value and of a Challenge's nonce, in bytes.
 	NonceSize = 32
-	// MaxRequest is the largest request, in bytes of JSON.
-	MaxRequest = 4 << 20
+	// MaxRequest is the largest request, in bytes of JSON: of 1.6 million, if all in it is as large as may be.
+	MaxRequest = 2 << 20
 	// MaxLog is the largest event log, in bytes.
 	MaxLog = 1 << 20
 	// MaxResponse is the largest response, in bytes of JSON.
@@ -85,11 +85,9 @@ type Claims struct {
 	Model    string `json:"model,omitempty"`
 	Serial   string `json:"serial,omitempty"`
 	Hostname string `json:"hostname,omitempty"`
-	// Boot is where the system came from: "network", or "disk" for what was kept as last-known-good. Stages in a
-	// report say it too.
+	// Boot is where a system with last-known-good came from: "network", or "disk" for what was kept. Stages in a report
+	// say it too.
 	Boot string `json:"boot,omitempty"`
-	// OverlayVersion is the newest that the machine has applied before, 0 for none.
-	OverlayVersion uint64 `json:"overlayVersion,omitempty"`
 }
 
 // Challenge is the answer, with status 428, to a request whose quote is bound to the TLS connection where

@@ -313,6 +313,30 @@ func TestBinding(t *testing.T) {
 	}
 }
 
+// TestLargestRequest has all in it as large as it may be.
+func TestLargestRequest(t *testing.T) {
+	area, value := make([]byte, 2048), make([]byte, 32)
+	signed := protocol.Signed{Attest: area, Signature: area}
+	r := protocol.Request{Version: protocol.Version, EK: area, AK: area, TLSKey: area, TLSKeyCertification: signed, Quote: signed,
+		HPKEKey: make([]byte, 1216), EventLog: make([]byte, protocol.MaxLog), Claims: make([]byte, 16<<10), Nonce: value}
+	for range 9 {
+		r.EKCertificates = append(r.EKCertificates, make([]byte, 8<<10))
+	}
+	for range protocol.QuotedPCRs {
+		r.PCRs = append(r.PCRs, value)
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(text) > 1_600_000 {
+		t.Errorf("it has %d bytes", len(text))
+	}
+	if _, err := protocol.DecodeRequest(text); err != nil {
+		t.Error(err)
+	}
+}
+
 func FuzzDecodeRequest(f *testing.F) {
 	for _, c := range read(f).Binding {
 		b, err := json.Marshal(c.Request)

@@ -1,13 +1,11 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -28,8 +26,6 @@ const (
 	slotTimeout = 10 * time.Second
 	// storeInterval is how long a machine should leave a server alone whose store is away.
 	storeInterval = 2 * time.Second
-	// usualRequest is the size of a request that memory is there for before it comes: not of all that one promises.
-	usualRequest = 64 << 10
 	// approvalInterval is how often a machine in the queue should ask.
 	approvalInterval = time.Minute
 )
@@ -97,9 +93,14 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, d *decision) (an
 			answer, err = nil, errors.New("panic")
 		}
 	}()
-	request, err := readRequest(w, r)
+	body, release, err := s.bodies.read(w, r, protocol.MaxRequest, "request")
 	if err != nil {
 		return nil, err
+	}
+	defer release()
+	request, err := protocol.DecodeRequest(body)
+	if err != nil {
+		return nil, &refusal{status: http.StatusBadRequest, code: CodeMalformed, message: err.Error()}
 	}
 	nonce, err := s.nonce(r.TLS, request)
 	if err != nil {
@@ -109,6 +110,9 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, d *decision) (an
 	e, problem := s.evidence(r.Context(), settings, request, nonce)
 	if unsound, ok := errors.AsType[*verify.Refusal](problem); ok {
 		e = unsound.Evidence
+		if unsound.Stack != "" {
+			s.Log.Error("panic in the verifier", "panic", unsound.Panic, "stack", unsound.Stack)
+		}
 	}
 	if e == nil {
 		return nil, problem
@@ -141,27 +145,6 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, d *decision) (an
 		return nil, err
 	}
 	return s.seal(r.Context(), request, request.Binding(nonce), e, grant, d, revision)
-}
-
-func readRequest(w http.ResponseWriter, r *http.Request) (*protocol.Request, error) {
-	if r.ContentLength > protocol.MaxRequest {
-		return nil, &refusal{status: http.StatusRequestEntityTooLarge, code: CodeTooLarge, message: "the request is too large"}
-	}
-	var b bytes.Buffer
-	b.Grow(int(min(max(r.ContentLength, 0), usualRequest)) + bytes.MinRead)
-	_, err := io.Copy(&b, http.MaxBytesReader(w, r.Body, protocol.MaxRequest))
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		return nil, &refusal{status: http.StatusRequestEntityTooLarge, code: CodeTooLarge, message: "the request is too large"}
-	case err != nil:
-		return nil, &refusal{status: http.StatusBadRequest, code: CodeIncomplete, message: "the request is incomplete", detail: err.Error()}
-	}
-	request, err := protocol.DecodeRequest(b.Bytes())
-	if err != nil {
-		return nil, &refusal{status: http.StatusBadRequest, code: CodeMalformed, message: err.Error()}
-	}
-	return request, nil
 }
 
 // nonce is what the request's quote must be bound to.

@@ -195,6 +195,14 @@ func TestPanic(t *testing.T) {
 	if !strings.Contains(l.log.String(), "nil pointer") {
 		t.Errorf("the log has %q", l.log)
 	}
+	l.verified = func(*protocol.Request, []byte, verify.Options) (*verify.Evidence, error) {
+		return nil, &verify.Refusal{Code: verify.Fault, Message: "the verifier fails", Panic: "out of range", Stack: "line 7"}
+	}
+	a := l.attest(t, newMachine(t, "a"))
+	l.wantRefused(t, a, 403, verify.Fault)
+	if log := l.log.String(); !strings.Contains(log, "out of range") || !strings.Contains(log, "line 7") || bytes.Contains(a.body, []byte("out of range")) {
+		t.Errorf("the log has %q, the machine is told %s", log, a.body)
+	}
 	l.verified = attested
 	l.grant(t, newMachine(t, "a"))
 }

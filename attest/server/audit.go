@@ -139,6 +139,11 @@ func (a *Audit) report(ctx context.Context, now time.Time, node, from, certifica
 		slog.String("certificate", certificate), slog.String("stage", stage), slog.String("health", health))
 }
 
+// reportRefused writes down that a machine's report was not taken. It is not, whether or not that can be written down.
+func (a *Audit) reportRefused(ctx context.Context, d *decision, now time.Time) {
+	a.write(ctx, now, "report", d.attrs(now)...)
+}
+
 func (a *Audit) write(ctx context.Context, now time.Time, message string, attrs ...slog.Attr) error {
 	r := slog.NewRecord(now.UTC(), slog.LevelInfo, message, 0)
 	r.AddAttrs(attrs...)

@@ -8,7 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ember-os/ember/attest/attesttest"
+	"github.com/ember-os/ember/attest/client"
 	"github.com/ember-os/ember/attest/protocol"
+	"github.com/ember-os/ember/attest/tpm"
 	"github.com/ember-os/ember/attest/verify"
 )
 
@@ -36,7 +38,7 @@ func BenchmarkVerifyAndAnswer(b *testing.B) {
 func benchmark(b *testing.B, verified func(*protocol.Request, []byte, verify.Options) (*verify.Evidence, error)) {
 	l := start(b, anyPolicy, func(c *Config) {
 		c.Challenge = true
-		c.Limits = Limits{AddressPerMinute: 1 << 30, MachinePerMinute: 1 << 30}
+		unlimited(c)
 	})
 	if verified != nil {
 		l.verified = verified
@@ -66,6 +68,44 @@ func benchmark(b *testing.B, verified func(*protocol.Request, []byte, verify.Opt
 	})
 	b.ReportMetric(float64(b.N)/(processorTime(b)-before).Seconds(), "answers/core-s")
 }
+
+// BenchmarkAttest is an attestation, with swtpm, the client, TLS, the server, its checks and its store: the time from
+// when the machine has its keys, which it makes while its network comes up, and the time with that.
+func BenchmarkAttest(b *testing.B) {
+	m := boot(b, "real")
+	l := startReal(b, "- {name: all, tiers: [attested]}", unlimited)
+	c := client.Config{URL: l.http.URL, Trust: client.Trust{Pins: []client.Pin{client.PinOf(l.http.Certificate())}}, Log: m.log}
+	attest := func(b *testing.B, s *tpm.Session) {
+		if _, err := client.Attest(b.Context(), s, c); err != nil {
+			b.Fatal(err)
+		}
+	}
+	report := func(b *testing.B) { b.ReportMetric(b.Elapsed().Seconds()*1000/float64(b.N), "ms/attestation") }
+	b.Run("with keys", func(b *testing.B) {
+		for b.Loop() {
+			attest(b, m.Session)
+		}
+		report(b)
+	})
+	if err := m.Close(); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("from nothing", func(b *testing.B) {
+		for b.Loop() {
+			s, err := tpm.Start(m.tpm)
+			if err != nil {
+				b.Fatal(err)
+			}
+			attest(b, s)
+			if err := s.Close(); err != nil {
+				b.Fatal(err)
+			}
+		}
+		report(b)
+	})
+}
+
+func unlimited(c *Config) { c.Limits = Limits{AddressPerMinute: 1 << 30, MachinePerMinute: 1 << 30} }
 
 // processorTime is what this process has used.
 func processorTime(b *testing.B) time.Duration {

@@ -19,7 +19,7 @@ const (
 	LimitAddress = "connectionsPerAddress"
 )
 
-// DefaultConnections bound the memory for requests, of protocol.MaxRequest each, on a small machine.
+// DefaultConnections bound the memory for requests on a small machine: usualBody for each, besides unusualBodies.
 var DefaultConnections = Connections{All: 512, PerAddress: 128}
 
 // Listen limits the connections of l. Refused is told by Accept of each that was closed, with LimitAll or

@@ -54,6 +54,7 @@ type refusal struct {
 	message string        // for the machine
 	detail  string        // for the audit log, "" for message
 	after   time.Duration // when to come again; 0 for no advice
+	unsaid  bool          // there is no line in the audit log: there is one for a refusal just before
 }
 
 func (r *refusal) Error() string {

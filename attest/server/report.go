@@ -1,11 +1,10 @@
 package server
 
 import (
-	"bytes"
+	"context"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
-	"io"
 	"net/http"
 	"time"
 
@@ -21,42 +20,55 @@ const reportTimeout = 30 * time.Second
 func (s *Server) report(w http.ResponseWriter, r *http.Request) {
 	controller := http.NewResponseController(w)
 	controller.SetReadDeadline(time.Now().Add(reportTimeout))
-	now, from := s.Now(), address(r, s.Proxies)
-	if wait, _ := s.fromAddress(from, now); wait > 0 {
+	d := &decision{start: s.Now(), address: address(r, s.Proxies)}
+	if wait, first := s.fromAddress(d.address, d.start); wait > 0 {
 		w.Header().Set("Connection", "close") // its body stays unread
-		(&refusal{status: http.StatusTooManyRequests, code: CodeRateAddress, message: "too many requests from your address", after: wait}).write(w)
+		s.refuseReport(w, r, d, &refusal{status: http.StatusTooManyRequests, code: CodeRateAddress, message: "too many requests from your address", after: wait, unsaid: !first})
 		return
 	}
-	err := s.takeReport(w, r, addressText(from), now)
+	err := s.takeReport(w, r, d)
 	controller.SetWriteDeadline(time.Now().Add(answerTimeout))
 	if err != nil {
-		problem := refused(err)
-		s.Counters.Report(problem.code)
-		if problem.code == CodeInternal {
-			s.Log.Error("taking a report", "error", err)
-		}
-		problem.write(w)
+		s.refuseReport(w, r, d, refused(err))
 		return
 	}
 	s.Counters.Report(CodeAllowed)
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (s *Server) takeReport(w http.ResponseWriter, r *http.Request, from string, now time.Time) error {
+func (s *Server) refuseReport(w http.ResponseWriter, r *http.Request, d *decision, problem *refusal) {
+	d.verdict, d.code, d.reason = Refuse, problem.code, problem.Error()
+	s.Counters.Report(d.code)
+	if d.code == CodeInternal {
+		s.Log.Error("taking a report", "error", d.reason)
+	}
+	if !problem.unsaid {
+		s.Audit.reportRefused(context.WithoutCancel(r.Context()), d, s.Now())
+	}
+	problem.write(w)
+}
+
+func (s *Server) takeReport(w http.ResponseWriter, r *http.Request, d *decision) error {
 	leaf := certificate(r)
 	if leaf == nil {
 		return &refusal{status: http.StatusForbidden, code: CodeNoCertificate, message: "a report needs the certificate of a grant"}
 	}
 	node, number := leaf.Subject.CommonName, hex.EncodeToString(leaf.SerialNumber.Bytes())
-	if wait, _ := s.limiters.reports.take(node, now); wait > 0 {
-		return &refusal{status: http.StatusTooManyRequests, code: CodeRateMachine, message: "too many reports of this machine", after: wait}
+	d.node, d.certificate = node, number
+	if wait, first := s.limiters.reports.take(node, d.start); wait > 0 {
+		return &refusal{status: http.StatusTooManyRequests, code: CodeRateMachine, message: "too many reports of this machine", after: wait, unsaid: !first}
 	}
 	if err := s.checkRevoked(r.Context(), node); err != nil {
 		return err
 	}
-	report, err := readReport(w, r)
+	body, release, err := s.bodies.read(w, r, protocol.MaxReport, "report")
 	if err != nil {
 		return err
+	}
+	defer release()
+	report, err := protocol.DecodeReport(body)
+	if err != nil {
+		return &refusal{status: http.StatusBadRequest, code: CodeMalformed, message: err.Error()}
 	}
 	if len(report.Receipt) > 0 {
 		receipt, err := s.receipts.open(report.Receipt, node, number)
@@ -69,7 +81,7 @@ func (s *Server) takeReport(w http.ResponseWriter, r *http.Request, from string,
 	}
 	at := progress(report.Stages)
 	err = s.Registry.Report(r.Context(), store.Report{
-		Node: node, Time: now.UTC(), Address: from, Certificate: number,
+		Node: node, Time: d.start.UTC(), Address: addressText(d.address), Certificate: number,
 		Stages: report.Stages, Status: report.Status, Health: report.Health,
 	}, at)
 	if errors.Is(err, store.ErrNotFound) {
@@ -77,7 +89,7 @@ func (s *Server) takeReport(w http.ResponseWriter, r *http.Request, from string,
 	} else if err != nil {
 		return err
 	}
-	return s.Audit.report(r.Context(), now, node, from, number, at.Stage, report.Health.State)
+	return s.Audit.report(r.Context(), d.start, node, addressText(d.address), number, at.Stage, report.Health.State)
 }
 
 // certificate is that of a machine, nil without one. That it may end while its connection lasts is no reason to
@@ -87,21 +99,6 @@ func certificate(r *http.Request) *x509.Certificate {
 		return nil
 	}
 	return r.TLS.VerifiedChains[0][0]
-}
-
-func readReport(w http.ResponseWriter, r *http.Request) (*protocol.Report, error) {
-	var b bytes.Buffer
-	_, err := io.Copy(&b, http.MaxBytesReader(w, r.Body, protocol.MaxReport))
-	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		return nil, &refusal{status: http.StatusRequestEntityTooLarge, code: CodeTooLarge, message: "the report is too large"}
-	} else if err != nil {
-		return nil, &refusal{status: http.StatusBadRequest, code: CodeIncomplete, message: "the report is incomplete", detail: err.Error()}
-	}
-	report, err := protocol.DecodeReport(b.Bytes())
-	if err != nil {
-		return nil, &refusal{status: http.StatusBadRequest, code: CodeMalformed, message: err.Error()}
-	}
-	return report, nil
 }
 
 // progress is the stage that was reached last, by its time, and where the boot came from, which stages of

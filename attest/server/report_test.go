@@ -35,10 +35,18 @@ func reportOn(t *testing.T, client *http.Client, report protocol.Report) answer 
 	return a
 }
 
-func wantReport(t *testing.T, a answer, status int, code string) {
+// wantReport checks both sides of a report, which is refused if there is a code.
+func (l *lab) wantReport(t *testing.T, a answer, status int, code string) {
 	t.Helper()
 	if a.status != status || a.problem.Code != code {
 		t.Errorf("status %d, %+v; want %d, %q", a.status, a.problem, status, code)
+	}
+	r := l.last(t)
+	if r.Msg != "report" || r.Code != code || (r.Decision == string(Refuse)) != (code != "") || (r.Reason == "") != (code == "") {
+		t.Errorf("the audit log has %+v, want %q", r, code)
+	}
+	if r.Address == "" || (r.Node == "" || r.Certificate == "") != (code == CodeNoCertificate || code == CodeRateAddress) {
+		t.Errorf("the audit log has %+v", r)
 	}
 }
 
@@ -64,17 +72,17 @@ func TestReport(t *testing.T) {
 		Status: json.RawMessage(`{"Version":"0.1.0"}`), Health: protocol.Health{State: "starting"},
 	}
 	client, _ := l.dial(t, tls.Certificate{Certificate: g.Certificates, PrivateKey: m.Signer()})
-	wantReport(t, reportOn(t, client, report), 403, CodeReceipt)
+	l.wantReport(t, reportOn(t, client, report), 403, CodeReceipt)
 	report.Receipt = response.Receipt
-	wantReport(t, reportOn(t, anonymous, report), 403, CodeNoCertificate)
-	wantReport(t, reportOn(t, client, report), 204, "")
+	l.wantReport(t, reportOn(t, anonymous, report), 403, CodeNoCertificate)
+	l.wantReport(t, reportOn(t, client, report), 204, "")
 	if r := l.last(t); r.Msg != "report" || r.Node != m.Node() {
 		t.Errorf("audit %+v", r)
 	}
 	l.pass(20 * time.Minute) // the certificate has ended, the connection has not
 	report.Receipt, report.Health.State = nil, "healthy"
 	report.Stages = append(report.Stages, "ember: stage=ready t=2.000")
-	wantReport(t, reportOn(t, client, report), 204, "")
+	l.wantReport(t, reportOn(t, client, report), 204, "")
 
 	s, err := l.registry.Summary(ctx, m.Node())
 	if err != nil || s.Granted != nil || s.Refused != nil {
@@ -91,12 +99,12 @@ func TestReport(t *testing.T) {
 	}
 
 	report.Health.State = "NOT WELL"
-	wantReport(t, reportOn(t, client, report), 400, CodeMalformed)
+	l.wantReport(t, reportOn(t, client, report), 400, CodeMalformed)
 	report.Health.State = ""
 	if err := l.registry.Revoke(ctx, m.Node(), "", "ann"); err != nil {
 		t.Fatal(err)
 	}
-	wantReport(t, reportOn(t, client, report), 403, CodeRevoked)
+	l.wantReport(t, reportOn(t, client, report), 403, CodeRevoked)
 }
 
 // A grant in a machine's name that somebody else has asked for proves nothing, whatever he does with the receipt.
@@ -114,7 +122,7 @@ func TestReceiptOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	client, _ := l.dial(t, tls.Certificate{Certificate: g.Certificates, PrivateKey: thief.Signer()})
-	wantReport(t, reportOn(t, client, protocol.Report{Version: 1, Receipt: theirs.Receipt}), 403, CodeReceipt)
+	l.wantReport(t, reportOn(t, client, protocol.Report{Version: 1, Receipt: theirs.Receipt}), 403, CodeReceipt)
 	for _, node := range []string{m.Node(), thief.Node()} {
 		if _, err := l.registry.ProofEvidence(t.Context(), node); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("%s has a proof: %v", node, err)
@@ -133,9 +141,37 @@ func TestReportLimits(t *testing.T) {
 	client, _ = l.dial(t, tls.Certificate{Certificate: g.Certificates, PrivateKey: m.key})
 	large := protocol.Report{Version: 1, Receipt: make([]byte, protocol.MaxReport)}
 	other, _ := l.dial(t, tls.Certificate{Certificate: g.Certificates, PrivateKey: m.key})
-	wantReport(t, reportOn(t, other, large), 413, CodeTooLarge)
+	l.wantReport(t, reportOn(t, other, large), 413, CodeTooLarge)
 	for range reportsPerMinute - 1 {
-		wantReport(t, reportOn(t, client, protocol.Report{Version: 1, Receipt: response.Receipt}), 204, "")
+		l.wantReport(t, reportOn(t, client, protocol.Report{Version: 1, Receipt: response.Receipt}), 204, "")
 	}
-	wantReport(t, reportOn(t, client, protocol.Report{Version: 1}), 429, CodeRateMachine)
+	limited := protocol.Report{Version: 1}
+	l.wantReport(t, reportOn(t, client, limited), 429, CodeRateMachine)
+	lines := len(l.records(t))
+	if a := reportOn(t, client, limited); a.status != 429 || len(l.records(t)) != lines { // one line for all in a row
+		t.Errorf("status %d, with %d lines more", a.status, len(l.records(t))-lines)
+	}
 }
+
+func TestReportsOfAnAddress(t *testing.T) {
+	count := &reported{}
+	l := start(t, anyPolicy, func(c *Config) { c.Limits.AddressPerMinute, c.Counters = 1, count })
+	client, _ := l.dial(t)
+	l.wantReport(t, reportOn(t, client, protocol.Report{Version: 1}), 403, CodeNoCertificate)
+	l.wantReport(t, reportOn(t, client, protocol.Report{Version: 1}), 429, CodeRateAddress)
+	client, _ = l.dial(t)
+	if a := reportOn(t, client, protocol.Report{Version: 1}); a.status != 429 || len(l.records(t)) != 2 {
+		t.Errorf("status %d, %d lines", a.status, len(l.records(t)))
+	}
+	if want := []string{CodeNoCertificate, CodeRateAddress, CodeRateAddress}; !slices.Equal(count.codes, want) {
+		t.Errorf("counted are %q", count.codes)
+	}
+}
+
+// reported notes the codes of reports.
+type reported struct {
+	uncounted
+	codes []string
+}
+
+func (r *reported) Report(code string) { r.codes = append(r.codes, code) }

@@ -2,7 +2,8 @@
 // (package protocol), verifies them (verify), decides by policy (policy), remembers (store), answers with
 // sealed grants and writes down every decision ([Audit]).
 //
-// What it does to others is bounded: see [Limits] for requests, [Listen] for connections. It has no
+// What it does to others is bounded: see [Limits] for requests, [Listen] for connections; the memory for bodies of
+// requests is bounded for all together. It has no
 // goroutines. A panic in a parser ends that request.
 package server
 
@@ -66,6 +67,7 @@ type Server struct {
 	nonces   *nonces
 	receipts *receipts
 	limiters *limiters
+	bodies   *bodies
 	slots    chan struct{} // requests that are being verified
 	patience time.Duration // of a request for a slot
 	mux      http.ServeMux
@@ -99,6 +101,7 @@ func New(ctx context.Context, c Config, s *Settings) (*Server, error) {
 		nonces:   &nonces{key: keys["challenges"], registry: c.Registry},
 		receipts: receipts,
 		limiters: newLimiters(c.Limits),
+		bodies:   newBodies(unusualBodies),
 		slots:    make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
 		patience: slotTimeout,
 		verify:   verify.Verify,

@@ -7,13 +7,16 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/ember-os/ember/attest/attesttest"
+	"github.com/ember-os/ember/attest/client"
 	"github.com/ember-os/ember/attest/overlay/manifest"
 	"github.com/ember-os/ember/attest/policy"
 	"github.com/ember-os/ember/attest/protocol"
@@ -56,14 +59,14 @@ func (m *real) ask(t testing.TB, nonce []byte) *protocol.Request {
 }
 
 // startReal is a server that trusts the test CA, and verifies.
-func startReal(t *testing.T, policies string) *lab {
-	l := start(t, policies)
+func startReal(t testing.TB, policies string, change ...func(*Config)) *lab {
+	l := start(t, policies, change...)
 	l.verify = verify.Verify
 	l.trust(t, policies, true)
 	return l
 }
 
-func (l *lab) trust(t *testing.T, policies string, ca bool) {
+func (l *lab) trust(t testing.TB, policies string, ca bool) {
 	t.Helper()
 	s := settings(t, policies)
 	if ca {
@@ -231,4 +234,46 @@ func TestAttacks(t *testing.T) {
 		a, _, _ := l.exchange(t, m, nil)
 		l.wantRefused(t, a, 403, CodeRevoked)
 	})
+}
+
+// What comes to a machine's client is damaged on the way: its TPM works, so there is no answer, and no failure of it.
+func TestGrantDamaged(t *testing.T) {
+	m, other := boot(t, "real"), boot(t, "other")
+	l := startReal(t, anyPolicy)
+	a, _, _ := l.exchange(t, other, nil)
+	theirs, err := protocol.DecodeResponse(a.body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flip := func(b []byte) { b[len(b)/2] ^= 1 }
+	for name, damage := range map[string]func(*protocol.Response){
+		"bit flip":               func(r *protocol.Response) { flip(r.Sealed) },
+		"bit flip in the blob":   func(r *protocol.Response) { flip(r.CredentialBlob) },
+		"bit flip in the secret": func(r *protocol.Response) { flip(r.EncryptedSecret) },
+		"credential of another TPM": func(r *protocol.Response) {
+			r.CredentialBlob, r.EncryptedSecret = theirs.CredentialBlob, theirs.EncryptedSecret
+		},
+		"untouched": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			between := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				answer := httptest.NewRecorder()
+				l.ServeHTTP(answer, r)
+				response, err := protocol.DecodeResponse(answer.Body.Bytes())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if damage != nil {
+					damage(response)
+				}
+				writeJSON(w, http.StatusOK, response)
+			}))
+			defer between.Close()
+			_, err := client.Attest(t.Context(), m, client.Config{URL: between.URL, Trust: client.Trust{Pins: []client.Pin{client.PinOf(between.Certificate())}}, Log: m.log})
+			if _, gone := errors.AsType[*client.Unreachable](err); gone != (damage != nil) || !gone && err != nil {
+				t.Errorf("%T %v", err, err)
+			}
+		})
+	}
 }

@@ -166,21 +166,30 @@ func (s *Session) Close() error {
 func (s *Session) Node() string { return s.node }
 
 // Activate is TPM2_ActivateCredential with the endorsement key, by its policy, and the attestation key. The
-// arguments are the contents of a TPM2B_ID_OBJECT and of a TPM2B_ENCRYPTED_SECRET.
+// arguments are the contents of a TPM2B_ID_OBJECT and of a TPM2B_ENCRYPTED_SECRET. The error is a
+// protocol.ErrCredential if the TPM works, and they are not for it.
 func (s *Session) Activate(blob, encryptedSecret []byte) ([]byte, error) {
 	alg := s.ek.area.NameAlg
+	var policy error
 	a, err := tpm2.ActivateCredential{
 		ActivateHandle: s.ak.auth(),
 		KeyHandle: tpm2.AuthHandle{
 			Handle: s.ek.handle, Name: s.ek.name,
 			Auth: tpm2.Policy(alg, 16, func(t transport.TPM, session tpm2.TPMISHPolicy, _ tpm2.TPM2BNonce) error {
-				return s.authorize(t, session, alg)
+				policy = s.authorize(t, session, alg)
+				return policy
 			}),
 		},
 		CredentialBlob: tpm2.TPM2BIDObject{Buffer: blob},
 		Secret:         tpm2.TPM2BEncryptedSecret{Buffer: encryptedSecret},
 	}.Execute(s.t)
 	if err != nil {
+		var wrong tpm2.TPMFmt1Error
+		if policy == nil && errors.As(err, &wrong) {
+			if argument, _ := wrong.Parameter(); argument {
+				err = fmt.Errorf("%w: %w", protocol.ErrCredential, err)
+			}
+		}
 		return nil, err
 	}
 	return a.CertInfo.Buffer, nil

@@ -6,6 +6,8 @@ import (
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/binary"
+	"errors"
 	"sync"
 	"testing"
 
@@ -107,5 +109,60 @@ func TestAtOnce(t *testing.T) {
 	wg.Wait()
 	if _, err := s.Signer().Sign(nil, make([]byte, 48), crypto.SHA384); err == nil {
 		t.Error("it signs SHA-384")
+	}
+}
+
+// TestActivateFails tells a credential that is wrong from a TPM that is.
+func TestActivateFails(t *testing.T) {
+	p := attesttest.New(t, "one")
+	s := start(t, p)
+	r := flow(t, s)
+	blob, encrypted := credential(t, r, bytes.Repeat([]byte{7}, protocol.SecretSize))
+	flipped := func(b []byte) []byte {
+		b = bytes.Clone(b)
+		b[len(b)/2] ^= 1
+		return b
+	}
+	for name, c := range map[string]struct{ blob, encrypted []byte }{
+		"bit flip":                 {flipped(blob), encrypted},
+		"bit flip in the secret":   {blob, flipped(encrypted)},
+		"nothing":                  {nil, nil},
+		"too short":                {blob[:len(blob)-1], encrypted},
+		"too long":                 {bytes.Repeat(blob, 9), encrypted},
+		"a secret that is no good": {blob, encrypted[:9]},
+	} {
+		if _, err := s.Activate(c.blob, c.encrypted); !errors.Is(err, protocol.ErrCredential) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	const value = tpm2.TPMRCValue | 1<<6 | 1<<8 // of the first parameter
+	for name, c := range map[string]struct {
+		command tpm2.TPMCC
+		rc      tpm2.TPMRC
+	}{
+		"failure":            {tpm2.TPMCCActivateCredential, tpm2.TPMRCFailure},
+		"no memory":          {tpm2.TPMCCActivateCredential, tpm2.TPMRCMemory},
+		"password":           {tpm2.TPMCCPolicySecret, tpm2.TPMRCBadAuth | 1<<11 | 1<<8},
+		"of another command": {tpm2.TPMCCPolicySecret, value},
+	} {
+		broken, err := tpm.Start(answering{p, func(command []byte) tpm2.TPMRC {
+			if tpm2.TPMCC(binary.BigEndian.Uint32(command[6:])) == c.command {
+				return c.rc
+			}
+			return 0
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := broken.Activate(blob, encrypted); err == nil || errors.Is(err, protocol.ErrCredential) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := broken.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -9,6 +9,8 @@ type Refusal struct {
 	// Evidence is what was found before, if the quote is right: nil, or Node, PCRs and Claims. It is for records,
 	// not for policies.
 	Evidence *Evidence
+	// Panic and Stack are of a Fault, for a log: they are not for the machine.
+	Panic, Stack string
 }
 
 func (r *Refusal) Error() string { return r.Code + ": " + r.Message }

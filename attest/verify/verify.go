@@ -13,6 +13,8 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
+	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/google/go-tpm/tpm2"
@@ -76,7 +78,9 @@ type Event struct {
 func Verify(r *protocol.Request, nonce []byte, o Options) (e *Evidence, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			e, err = nil, refuse(Fault, "the request makes the verifier fail: %v", p)
+			fault := refuse(Fault, "the request makes the verifier fail")
+			fault.Panic, fault.Stack = fmt.Sprint(p), string(debug.Stack())
+			e, err = nil, fault
 		}
 	}()
 	e = &Evidence{PCRs: map[int][]byte{}, Explained: map[int]bool{}}

@@ -5,6 +5,8 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/sha256"
+	"errors"
+	"strings"
 	"testing"
 
 	"github.com/ember-os/ember/attest/attesttest"
@@ -40,6 +42,21 @@ func TestVerify(t *testing.T) {
 		if !bytes.Equal(e.PCRs[pcr], b.request.PCRs[pcr]) || !e.Explained[pcr] {
 			t.Errorf("PCR %d: %x, explained: %t", pcr, e.PCRs[pcr], e.Explained[pcr])
 		}
+	}
+}
+
+// TestPanic has a panic in the middle of a machine's request.
+func TestPanic(t *testing.T) {
+	b := honest(t)
+	o := options(t)
+	o.Roots, o.Enrolled = nil, func(string) bool { panic("a secret") }
+	e, err := verify.Verify(b.request, b.nonce, o)
+	r, ok := errors.AsType[*verify.Refusal](err)
+	if e != nil || !ok || r.Code != verify.Fault || strings.Contains(err.Error(), "secret") || r.Panic != "a secret" {
+		t.Fatalf("%+v, %v", e, err)
+	}
+	if !strings.Contains(r.Stack, "TestPanic") {
+		t.Errorf("the stack does not say where: %s", r.Stack)
 	}
 }
 

@@ -39,14 +39,16 @@ func (m *machine) trustOverlay(ctx context.Context) {
 	}
 }
 
-// finish caps the TPM, without which nothing of the overlay may start, and tells init.
-func (m *machine) finish(ctx context.Context) error {
+// finish caps the TPM, without which nothing of the overlay may start, has end remove the keys from it, and tells
+// init.
+func (m *machine) finish(ctx context.Context, end func()) error {
 	if err := m.close(ctx); err != nil {
 		return m.giveUp(err)
 	}
 	if ctx.Err() != nil {
 		return nil
 	}
+	end()
 	return m.tell()
 }
 

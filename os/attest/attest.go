@@ -138,6 +138,7 @@ type program struct {
 	least Least  // the oldest overlay that is still good
 	copy  string // the file that gets a copy of an overlay as it comes; "" for none
 
+	from     string  // where the system came from, for protocol.Claims; "" for not known
 	hostname string  // as the network's daemon knows it
 	sealed   *Sealed // the overlay that was unpacked last; nil if none was
 }
@@ -182,7 +183,7 @@ func (p *program) config() (client.Config, anchors, error) {
 	return client.Config{
 		URL:   p.params.URL,
 		Trust: a.trust,
-		Clock: client.Judge(time.Now(), stage.Now(), version.Built(), time.Time{}),
+		Clock: client.Judge(time.Now(), stage.Now(), version.Built()),
 		Proxy: http.ProxyFromEnvironment,
 	}, a, nil
 }
@@ -195,9 +196,10 @@ func (p *program) attest(ctx context.Context, s session) (*client.Result, error)
 	if c.Log, err = tpm.EventLog(); err != nil {
 		return nil, err
 	}
-	c.Claims = protocol.Claims{Image: version.Version, Hostname: p.hostname,
+	c.Claims = protocol.Claims{Image: version.Version, Hostname: p.hostname, Boot: p.from,
 		Vendor: dmiString("sys_vendor"), Model: dmiString("product_name"), Serial: dmiString("product_serial")}
-	return client.Attest(ctx, s, c)
+	result, err := client.Attest(ctx, s, c)
+	return result, lasting(err)
 }
 
 // dmiString is what the firmware says of the machine, "" if it says nothing.

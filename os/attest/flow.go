@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/ember-os/ember/attest/client"
@@ -68,7 +69,7 @@ func (m *machine) run(ctx context.Context) error {
 		return m.giveUp(errors.New("this program ended while it wrote the overlay to the root"))
 	case Applied, Capped:
 		m.state = before
-		return m.finish(ctx)
+		return m.finish(ctx, func() {})
 	}
 	m.state.Phase = Trying
 	s, err := m.open(ctx)
@@ -78,7 +79,8 @@ func (m *machine) run(ctx context.Context) error {
 	if err != nil {
 		return nil // ctx has ended
 	}
-	defer s.Close()
+	end := sync.OnceFunc(func() { m.warn("the TPM may still have the keys of this boot", s.Close()) })
+	defer end()
 	if err := m.network(ctx); err != nil {
 		return err
 	}
@@ -100,7 +102,7 @@ func (m *machine) run(ctx context.Context) error {
 		return nil
 	}
 	m.trustOverlay(ctx)
-	return m.finish(ctx)
+	return m.finish(ctx, end)
 }
 
 // open makes the session, with as many tries as it takes. The error is of type noTPM, or that of ctx.

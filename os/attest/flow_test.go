@@ -120,7 +120,7 @@ func (l *lab) phase(t *testing.T) Phase {
 	return s.Phase
 }
 
-const good = "tpm, network, attest, stage, commit, discard, trust, cap, ready, close"
+const good = "tpm, network, attest, stage, commit, discard, trust, cap, close, ready"
 
 func TestFlow(t *testing.T) {
 	l := newLab(t)
@@ -145,7 +145,7 @@ func TestFlow(t *testing.T) {
 func TestNoOverlay(t *testing.T) {
 	l := newLab(t)
 	l.result.Grant.Overlay, l.result.Doubtful = nil, true
-	if err := l.runs(t, "tpm, network, attest, clock 2027-01-15T08:00:00Z, cap, ready, close"); err != nil {
+	if err := l.runs(t, "tpm, network, attest, clock 2027-01-15T08:00:00Z, cap, close, ready"); err != nil {
 		t.Fatal(err)
 	}
 	if got := l.told[len(l.told)-1]; !strings.HasSuffix(got, "overlay=none") {
@@ -200,7 +200,7 @@ func TestAgain(t *testing.T) {
 				}
 				return stage(ctx, r)
 			}
-		}, "tpm, network" + strings.Repeat(", attest", 5) + ", stage, commit, discard, trust, cap, ready, close"},
+		}, "tpm, network" + strings.Repeat(", attest", 5) + ", stage, commit, discard, trust, cap, close, ready"},
 		"cap": {func(l *lab, fail func() error) {
 			cap := l.capTPM
 			l.capTPM = func() error {
@@ -252,7 +252,7 @@ func TestReboot(t *testing.T) {
 			l.commitErr = nil
 		}
 		const again = ", attest, stage, commit, discard"
-		if err := l.runs(t, "tpm, network"+again+again+", trust, cap, ready, close"); err != nil {
+		if err := l.runs(t, "tpm, network"+again+again+", trust, cap, close, ready"); err != nil {
 			t.Error(err)
 		}
 	})

@@ -88,8 +88,9 @@ func (s *Steps) TPM() (bool, error) {
 }
 
 // Attest asks the server, again and again while there is no answer, until ctx ends. The error then is that of the
-// last time.
-func (s *Steps) Attest(ctx context.Context) error {
+// last time. From is where the system came from, for protocol.Claims.
+func (s *Steps) Attest(ctx context.Context, from string) error {
+	s.program.from = from
 	s.state.Phase = Trying
 	if s.program.params.URL == "" {
 		s.state.Tier, s.state.Why = protocol.None, cmdline.AttestURLParam+" is not given"

@@ -35,7 +35,7 @@ func (l *lab) hasDone(t *testing.T, want string) {
 
 func TestSteps(t *testing.T) {
 	l, s := newLabSteps(t)
-	if err := errors.Join(s.Network(t.Context()), s.Attest(t.Context()), s.Fetch(t.Context(), Least{})); err != nil {
+	if err := errors.Join(s.Network(t.Context()), s.Attest(t.Context(), "network"), s.Fetch(t.Context(), Least{})); err != nil {
 		t.Fatal(err)
 	}
 	l.hasDone(t, "network, tpm, attest, stage")
@@ -58,7 +58,7 @@ func TestStepsWithoutServer(t *testing.T) {
 	gone := &client.Unreachable{Err: errors.New("gone")}
 	l, s := newLabSteps(t)
 	s.attest = func(context.Context, session) (*client.Result, error) { l.do("attest"); return nil, gone }
-	err := s.Attest(l.ctx) // until it has slept for 20 times
+	err := s.Attest(l.ctx, "network") // until it has slept for 20 times
 	if told := strings.Count(l.output.String(), "gone"); !errors.Is(err, gone) || !Unanswered(err) || Refused(err) || told != 5 || s.State().Why == "" {
 		t.Errorf("%v, told %d times, %+v", err, told, s.State())
 	}
@@ -68,7 +68,7 @@ func TestStepsRefused(t *testing.T) {
 	for _, err := range []error{&client.Refused{Code: "no"}, errors.New("the TPM is broken"), unfit{errors.New("no pin")}} {
 		l, s := newLabSteps(t)
 		s.attest = func(context.Context, session) (*client.Result, error) { return nil, err }
-		if got := s.Attest(l.ctx); got != err || len(l.slept) > 0 {
+		if got := s.Attest(l.ctx, "network"); got != err || len(l.slept) > 0 {
 			t.Errorf("%v is %v, after %d pauses", err, got, len(l.slept))
 		}
 		s.stage = func(context.Context, *client.Result) (overlay, error) { return nil, err }
@@ -83,7 +83,7 @@ func TestStepsWithoutTPM(t *testing.T) {
 	l, s := newLabSteps(t)
 	s.tpm = func() (session, error) { return nil, noTPM{tpm.ErrNone} }
 	s.capTPM = func() error { return tpm.ErrNone }
-	if err := errors.Join(s.Attest(t.Context()), s.Fetch(t.Context(), Least{}), s.Apply(t.Context()), s.Ready(), s.Close()); err != nil {
+	if err := errors.Join(s.Attest(t.Context(), "network"), s.Fetch(t.Context(), Least{}), s.Apply(t.Context()), s.Ready(), s.Close()); err != nil {
 		t.Fatal(err)
 	}
 	l.hasDone(t, "ready, unlock")
@@ -98,7 +98,7 @@ func TestStepsWithoutTPM(t *testing.T) {
 func TestStepsNobodyToAsk(t *testing.T) {
 	l, s := newLabSteps(t)
 	s.program.params.URL = ""
-	if err := errors.Join(s.Attest(t.Context()), s.Fetch(t.Context(), Least{}), s.Apply(t.Context()), s.Ready()); err != nil {
+	if err := errors.Join(s.Attest(t.Context(), "network"), s.Fetch(t.Context(), Least{}), s.Apply(t.Context()), s.Ready()); err != nil {
 		t.Fatal(err)
 	}
 	l.hasDone(t, "cap, ready")

@@ -19,21 +19,25 @@ func (s tpmSession) Close() error { return errors.Join(s.Session.Close(), s.devi
 // attest, of type unfit where somebody has to change something.
 func openTPM(path string) (session, error) {
 	device, err := tpm.Open(path)
-	switch {
-	case errors.Is(err, tpm.ErrNone) || errors.Is(err, tpm.ErrVersion12):
-		return nil, noTPM{err}
-	case err != nil:
-		return nil, err
+	if err != nil {
+		return nil, lasting(err)
 	}
 	s, err := tpm.Start(device)
-	if err == nil {
-		return tpmSession{s, device}, nil
+	if err != nil {
+		return nil, lasting(errors.Join(err, device.Close()))
 	}
-	err = errors.Join(err, device.Close())
-	if errors.Is(err, tpm.ErrFailure) || errors.Is(err, tpm.ErrNoSHA256) {
-		err = unfit{err}
+	return tpmSession{s, device}, nil
+}
+
+// lasting makes those errors of the TPM that stay noTPM or unfit.
+func lasting(err error) error {
+	switch {
+	case errors.Is(err, tpm.ErrNone) || errors.Is(err, tpm.ErrVersion12):
+		return noTPM{err}
+	case errors.Is(err, tpm.ErrFailure) || errors.Is(err, tpm.ErrNoSHA256) || errors.Is(err, tpm.ErrPassword):
+		return unfit{err}
 	}
-	return nil, err
+	return err
 }
 
 // capTPM keeps what comes later from attesting as this boot.

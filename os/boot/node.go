@@ -32,7 +32,7 @@ import (
 type steps interface {
 	State() attest.State
 	Network(ctx context.Context) error
-	Attest(ctx context.Context) error
+	Attest(ctx context.Context, from string) error
 	Fetch(ctx context.Context, least attest.Least) error
 	Open(kept attest.Sealed, node string, at time.Time) error
 	Apply(ctx context.Context) error
@@ -94,7 +94,7 @@ func (n *node) watch(ctx context.Context, changed func(healthy bool, why string)
 
 // attest asks the server. If none attests, a system from the disk asks the boot server in its place.
 func (n *node) attest(ctx context.Context) error {
-	err := n.steps.Attest(ctx)
+	err := n.steps.Attest(ctx, string(n.from))
 	if err == nil && n.config.Attest.URL == "" && n.from == machine.Disk {
 		if err = n.probe(ctx); err != nil {
 			err = download.Unanswered{Err: err} // whatever it says: it has proved nothing

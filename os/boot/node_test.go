@@ -10,7 +10,7 @@ import (
 	"github.com/ember-os/ember/os/lkg/machine"
 )
 
-func (s *fakeSteps) Attest(context.Context) error { return nil }
+func (s *fakeSteps) Attest(context.Context, string) error { return nil }
 func (s *fakeSteps) Probe(context.Context) error  { return context.Canceled }
 
 // TestBootServer has no server of attestation: a system from the disk asks the boot server.

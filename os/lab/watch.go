@@ -69,6 +69,10 @@ func (r *rack) showVerdicts(known int) int {
 		case "fetch":
 			r.screen.say("attestd", "overlay %s:%d was fetched by machine %.8s", v.Overlay, v.OverlayVersion, v.Node)
 		case "report":
+			if v.Decision != "" { // only of one that was not taken
+				r.screen.say("attestd", "a report of machine %.8s was refused: %s", v.Node, v.Reason)
+				break
+			}
 			if v.Health != "" && v.Health != r.reported {
 				r.screen.say("attestd", "report: machine %.8s is %s", v.Node, v.Health)
 			}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -114,13 +115,17 @@ func (i *interrupted) Request(nonce, hpkeKey, log []byte, claims json.RawMessage
 	return i.Session.Request(nonce, hpkeKey, log, claims)
 }
 
-// attest is what a machine does.
+// attest is what a machine does: it tries again while nobody answers, here for a minute.
 func (s *site) attest(t *testing.T, address string, machine client.TPM) (*client.Result, error) {
 	t.Helper()
-	return client.Attest(t.Context(), machine, client.Config{
-		URL:    "https://" + address,
-		Trust:  client.Trust{Pins: []client.Pin{client.PinOf(s.certificate.certificate)}},
-		Claims: protocol.Claims{Image: "v1"},
-		Budget: time.Minute,
-	})
+	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		result, err := client.Attest(t.Context(), machine, client.Config{
+			URL:    "https://" + address,
+			Trust:  client.Trust{Pins: []client.Pin{client.PinOf(s.certificate.certificate)}},
+			Claims: protocol.Claims{Image: "v1"},
+		})
+		if _, gone := errors.AsType[*client.Unreachable](err); !gone || time.Now().After(end) {
+			return result, err
+		}
+	}
 }

@@ -33,7 +33,7 @@ func TestInventory(t *testing.T) {
 		{"NIC eth1", "e4:43:4b:00:00:03, no carrier, bnxt_en"},
 		{"NIC usb0", "54:48:10:00:00:03, carrier, cdc_ether"},
 		{"Failed", "kubelet.service"},
-		{"Problems", "reading /run/ember/services.json: unexpected end of JSON input"},
+		{"Problems", "/run/ember/services.json: unexpected end of JSON input"},
 	}
 	if got := i.Facts(); !slices.Equal(got, want) {
 		t.Errorf("shown is %q, want %q", got, want)

@@ -11,7 +11,7 @@ import (
 )
 
 func (s *fakeSteps) Attest(context.Context, string) error { return nil }
-func (s *fakeSteps) Probe(context.Context) error  { return context.Canceled }
+func (s *fakeSteps) Probe(context.Context) error          { return context.Canceled }
 
 // TestBootServer has no server of attestation: a system from the disk asks the boot server.
 func TestBootServer(t *testing.T) {

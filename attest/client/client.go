@@ -59,14 +59,14 @@ type Config struct {
 // limits are the longest times of the parts of an attempt.
 type limits struct {
 	connect   time.Duration // one TCP connection
-	handshake time.Duration // TLS
+	handshake time.Duration // TLS; a slow TPM signs in it, and may have others to sign for first
 	answer    time.Duration // from the end of the request to the header of the answer
 	body      time.Duration // of an answer, from its header on
 	attempt   time.Duration // everything, the TPM's work too: a slow one takes 5 s for each of several commands
 }
 
 var defaults = limits{
-	connect: 10 * time.Second, handshake: 10 * time.Second, answer: 30 * time.Second, body: 30 * time.Second,
+	connect: 10 * time.Second, handshake: 30 * time.Second, answer: 30 * time.Second, body: 30 * time.Second,
 	attempt: 3 * time.Minute,
 }
 

@@ -9,8 +9,9 @@ import (
 	"testing"
 )
 
-// pages are those of the manual whose tables name tests, and how many lines of theirs do so at least.
-var pages = map[string]int{"attestation-tests.md": 100, "last-known-good.md": 50}
+// pages are those of the manual whose tables name tests, and how many lines of theirs do so: a line that is gone is an
+// attack, or an accident, of which nobody knows any more whether it is tested.
+var pages = map[string]int{"attestation-tests.md": 189, "last-known-good.md": 89}
 
 // row is a line of the manual's tables that names a test or a fuzz target.
 var row = regexp.MustCompile("\\| `([a-z/0-9]+)` \\| `((?:Test|Fuzz)\\w+)(?:/([^`]+))?` \\|")
@@ -18,14 +19,14 @@ var row = regexp.MustCompile("\\| `([a-z/0-9]+)` \\| `((?:Test|Fuzz)\\w+)(?:/([^
 // TestList looks for every test that the manual names.
 func TestList(t *testing.T) {
 	sources := map[string]string{} // of the tests, by package
-	for page, least := range pages {
+	for page, lines := range pages {
 		text, err := os.ReadFile(filepath.Join("../docs", page))
 		if err != nil {
 			t.Fatal(err)
 		}
 		rows := row.FindAllStringSubmatch(string(text), -1)
-		if len(rows) < least {
-			t.Errorf("%s: only %d rows were found", page, len(rows))
+		if len(rows) != lines {
+			t.Errorf("%s: %d lines name tests, and there were %d", page, len(rows), lines)
 		}
 		for _, r := range rows {
 			dir, name, part := r[1], r[2], r[3]

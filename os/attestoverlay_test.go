@@ -156,3 +156,20 @@ func TestAttestRegistry(t *testing.T) {
 		t.Errorf("the registry was asked for blobs %d times, want once without and once with a token", n)
 	}
 }
+
+// TestAttestRegistries has an overlay that says where the images of a registry are, and whom to trust there, and whose
+// service pulls one.
+func TestAttestRegistries(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	serveImages(t, s.lab)
+	s.seal(append(greeting(s.lab.CA()), append(
+		station.Unit("pull.service", "[Unit]\nWants=containerd.service\nAfter=containerd.service\n[Service]\nType=oneshot\n"+
+			"ExecStart=nerdctl pull -q rack.example/busybox:v1\nExecStart=echo pulled as the overlay says\nStandardOutput=journal+console\n"),
+		station.File{Path: "etc/containerd/certs.d/rack.example/hosts.toml", Mode: 0o644, Text: "server = \"https://" + hub + "\"\n"},
+	)...)...)
+	s.start()
+	c := s.machine(vm.TIS)
+	c.MemoryMiB = 1024
+	says(vmtest.Start(t, c), "pulled as the overlay says")
+}

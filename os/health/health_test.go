@@ -310,9 +310,11 @@ func TestTinkerbell(t *testing.T) {
 	}
 	defer idle.Close()
 	l.statuses(t, target, agentOf(t, idle.Addr().String()))
-	if _, err := idle.Accept(); err != nil {
+	other, err := idle.Accept()
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer other.Close()
 	l.want(t, false, services, "false tinkerbell: the agent has no connection to "+address)
 
 	l.statuses(t, target, agentOf(t, address))
@@ -320,6 +322,7 @@ func TestTinkerbell(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer server.Close()
 	l.want(t, false, services, "false tinkerbell: "+address+" has accepted the agent's connection and says nothing")
 	if _, err := server.Write([]byte("settings")); err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/ember-os/ember/os/vm/swtpm"
 )
@@ -16,6 +17,9 @@ type End struct {
 	Reason string
 	Status int // QEMU's exit status
 }
+
+// stateTime is what QEMU has to say what a machine is doing.
+const stateTime = 10 * time.Second
 
 // What a guest may do to end its machine.
 const (
@@ -37,9 +41,14 @@ type Machine struct {
 
 // WaitLine returns the first console line not seen by an earlier WaitLine that
 // matches, stripped of control sequences. If the machine or ctx ends first, all
-// output was looked at before, and the error shows the console's last lines.
+// output was looked at before, and the error shows the console's last lines and
+// what a machine that runs on is doing.
 func (m *Machine) WaitLine(ctx context.Context, match func(line string) bool) (string, error) {
-	return m.console.wait(ctx, match)
+	line, err := m.console.wait(ctx, match)
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("%w\n%s", err, m.state())
+	}
+	return line, err
 }
 
 // Send types text into the console.
@@ -65,14 +74,25 @@ func (m *Machine) SetLink(ctx context.Context, nic int, up bool) error {
 }
 
 // Wait waits for the machine to end. If ctx ends first, the error shows the
-// console's last lines and the machine runs on.
+// console's last lines and what the machine is doing, and it runs on.
 func (m *Machine) Wait(ctx context.Context) (End, error) {
 	select {
 	case <-m.done:
 		return m.end, nil
 	case <-ctx.Done():
-		return End{}, fmt.Errorf("waiting for the machine to end: %w\n%s", context.Cause(ctx), m.console.tail())
+		return End{}, fmt.Errorf("waiting for the machine to end: %w\n%s", context.Cause(ctx), m.console.tail()+"\n"+m.state())
 	}
+}
+
+// state is what a machine that does not do what is waited for is doing: it tells a system that hangs from a QEMU that does.
+func (m *Machine) state() string {
+	ctx, cancel := context.WithTimeout(context.Background(), stateTime)
+	defer cancel()
+	processors, err := m.monitor.processors(ctx)
+	if err != nil {
+		processors = err.Error()
+	}
+	return "Its processors: " + processors + m.tpmLog()
 }
 
 // Close ends the machine if it has not ended, and lets go of all it used.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 )
 
@@ -56,6 +57,12 @@ func (m *monitor) read() {
 
 // execute runs a command and drops what it returns.
 func (m *monitor) execute(ctx context.Context, command string, arguments any) error {
+	_, err := m.ask(ctx, command, arguments)
+	return err
+}
+
+// ask runs a command and gives what it returns.
+func (m *monitor) ask(ctx context.Context, command string, arguments any) (json.RawMessage, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	b, err := json.Marshal(struct {
@@ -63,23 +70,23 @@ func (m *monitor) execute(ctx context.Context, command string, arguments any) er
 		Arguments any    `json:"arguments,omitempty"`
 	}{command, arguments})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if _, err := m.conn.Write(append(b, '\n')); err != nil {
-		return fmt.Errorf("asking QEMU for %s: %w", command, err)
+		return nil, fmt.Errorf("asking QEMU for %s: %w", command, err)
 	}
 	select {
 	case r, ok := <-m.replies:
 		if !ok {
-			return fmt.Errorf("asking QEMU for %s: %w", command, errors.New("it has ended"))
+			return nil, fmt.Errorf("asking QEMU for %s: %w", command, errors.New("it has ended"))
 		}
 		if r.Error != nil {
-			return fmt.Errorf("asking QEMU for %s: %s: %s", command, r.Error.Class, r.Error.Desc)
+			return nil, fmt.Errorf("asking QEMU for %s: %s: %s", command, r.Error.Class, r.Error.Desc)
 		}
-		return nil
+		return r.Return, nil
 	case <-ctx.Done():
 		m.conn.Close() // its late reply would be taken for the next command's
-		return fmt.Errorf("asking QEMU for %s: %w", command, context.Cause(ctx))
+		return nil, fmt.Errorf("asking QEMU for %s: %w", command, context.Cause(ctx))
 	}
 }
 
@@ -110,4 +117,23 @@ func (m *monitor) setLink(ctx context.Context, name string, up bool) error {
 		Name string `json:"name"`
 		Up   bool   `json:"up"`
 	}{name, up})
+}
+
+// processors tells where each processor is, in lines of its registers.
+func (m *monitor) processors(ctx context.Context) (string, error) {
+	answer, err := m.ask(ctx, "human-monitor-command", map[string]string{"command-line": "info registers -a"})
+	if err != nil {
+		return "", err
+	}
+	var registers string
+	if err := json.Unmarshal(answer, &registers); err != nil {
+		return "", fmt.Errorf("reading QEMU's list of registers: %w", err)
+	}
+	var lines []string
+	for line := range strings.Lines(registers) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "CPU#") || strings.HasPrefix(line, "RIP=") || strings.HasPrefix(line, "EIP=") {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, " "), nil
 }

@@ -35,6 +35,7 @@ func TestMonitor(t *testing.T) {
 		`{"execute":"system_powerdown"}`, `{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "POWERDOWN"}{"return": {}}`,
 		`{"execute":"send-key","arguments":{"keys":[{"type":"qcode","data":"ctrl"},{"type":"qcode","data":"alt"},{"type":"qcode","data":"delete"}]}}`, `{"return": {}}`,
 		`{"execute":"set_link","arguments":{"name":"nic1","up":false}}`, `{"return": {}}`,
+		`{"execute":"human-monitor-command","arguments":{"command-line":"info registers -a"}}`, `{"return": "\r\nCPU#0\r\nRAX=1 RBX=2\r\nRIP=ffffffff81000000 HLT=1\r\nCR0=3\r\n\r\nCPU#1\r\nEIP=0000fff0 HLT=0\r\n"}`,
 		`{"execute":"nonsense"}`, `{"error": {"class": "CommandNotFound", "desc": "The command nonsense has not been found"}}`,
 		`{"execute":"quit"}`, `{"return": {}}{"event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-reset"}}`+"\n",
 	)
@@ -49,6 +50,9 @@ func TestMonitor(t *testing.T) {
 	}
 	if err := m.setLink(t.Context(), nicName(1), false); err != nil {
 		t.Error(err)
+	}
+	if got, err := m.processors(t.Context()); err != nil || got != "CPU#0 RIP=ffffffff81000000 HLT=1 CPU#1 EIP=0000fff0 HLT=0" {
+		t.Errorf("the processors are %q, %v", got, err)
 	}
 	err := m.execute(t.Context(), "nonsense", nil)
 	if err == nil || !strings.Contains(err.Error(), "CommandNotFound: The command nonsense has not been found") {

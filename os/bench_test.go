@@ -16,6 +16,7 @@ func BenchmarkBoot(b *testing.B) {
 	var first, ready time.Duration
 	for b.Loop() {
 		c := config(b)
+		c.CPUs = 2
 		start := time.Now()
 		m := vmtest.Start(b, c)
 		await(m, stage.Start)
@@ -36,7 +37,7 @@ func BenchmarkNetwork(b *testing.B) {
 	var total time.Duration
 	for b.Loop() {
 		c := config(b)
-		c.NICs = cards
+		c.CPUs, c.NICs = 2, cards
 		m := vmtest.Start(b, c)
 		total -= await(m, stage.Start).T
 		total += await(m, stage.Network).T
@@ -56,7 +57,7 @@ func BenchmarkNoNetwork(b *testing.B) {
 	var total time.Duration
 	for b.Loop() {
 		c := config(b)
-		c.NICs, c.Append = []vm.NIC{card}, "ember.debug=shell"
+		c.CPUs, c.NICs, c.Append = 2, []vm.NIC{card}, "ember.debug=shell"
 		start := time.Now()
 		m := vmtest.Start(b, c)
 		await(m, stage.Debug)
@@ -94,7 +95,7 @@ func BenchmarkMemoryFloor(b *testing.B) {
 // fails, reboots, or hangs before it has a console.
 func comesUp(b *testing.B, mib int) bool {
 	c := config(b)
-	c.MemoryMiB, c.Append = mib, "panic=-1"
+	c.CPUs, c.MemoryMiB, c.Append = 2, mib, "panic=-1"
 	m := vmtest.Start(b, c)
 	defer m.Close()
 	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)

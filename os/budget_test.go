@@ -48,7 +48,7 @@ func TestMemoryBudgets(t *testing.T) {
 	t.Run("Least", func(t *testing.T) {
 		t.Parallel()
 		_, c := toTinkerbell(t)
-		c.MemoryMiB = leastMemory
+		c.CPUs, c.MemoryMiB = 2, leastMemory
 		await(vmtest.Start(t, c), stage.Agent)
 	})
 	t.Run("Available", func(t *testing.T) {
@@ -173,7 +173,7 @@ func agentFloor(b *testing.B) int {
 func agentStarts(b *testing.B, mib int) bool {
 	b.Helper()
 	_, c := toTinkerbell(b)
-	c.MemoryMiB = mib
+	c.CPUs, c.MemoryMiB = 2, mib
 	c.Append += " panic=-1"
 	m := vmtest.Start(b, c)
 	defer m.Close()

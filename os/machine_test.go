@@ -18,7 +18,7 @@ func TestMain(m *testing.M) {
 	m.Run()
 }
 
-// config is a machine with what the build made: 512 MiB, two processors, no TPM.
+// config is a machine with what the build made: 512 MiB, no TPM.
 func config(t testing.TB) vm.Config {
 	return vm.Config{
 		Root:      toolroot.Root{Marker: vmtest.File(t, "TEST_ROOT")},

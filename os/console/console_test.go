@@ -90,8 +90,8 @@ func TestStalled(t *testing.T) {
 	stalled.Open(filepath.Dir(stalledPath), []string{filepath.Base(stalledPath)})
 	working.Open(filepath.Dir(path), []string{filepath.Base(path)})
 	c := Console{ports: []*Port{stalled.ports[0], working.ports[0]}}
+	stalled.ports[0].patience = time.Millisecond
 	for _, p := range c.Ports() {
-		p.patience = time.Millisecond
 		go p.Run(t.Context())
 	}
 	out := bufio.NewReader(master)

@@ -1,10 +1,7 @@
 package os_test
 
 import (
-	"bytes"
-	"fmt"
 	"net/netip"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -314,117 +311,4 @@ func TestActiveBackup(t *testing.T) {
 	eventually(t, "an answer through it", func() bool {
 		return ask(t, m, "ping -c 1 -W 2 10.0.1.1 | grep -c ' 0% packet loss'") == "1"
 	})
-}
-
-// TestClock has a machine believe that it is another year.
-func TestClock(t *testing.T) {
-	for _, year := range []int{1970, 2099} {
-		t.Run(time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC).Format("2006"), func(t *testing.T) {
-			t.Parallel()
-			l := startLab(t, lan("boot", "1"))
-			c := config(t)
-			c.Append = "ember.debug=shell"
-			c.NICs = []vm.NIC{l.Port("boot")}
-			c.RTC = time.Date(year, 1, 2, 3, 4, 5, 0, time.UTC)
-			m := vmtest.Start(t, c)
-			first := await(m, stage.Clock)
-			if at, err := time.Parse(time.RFC3339, first.Get("now")); err != nil || at.Year() < 2026 || (first.Get("from") == "build") != (year == 1970) {
-				t.Errorf("the first time is %v, %v", first, err)
-			}
-			if line := await(m, stage.Time); line.Get("source") != "10.0.1.1" {
-				t.Errorf("the time is from %v", line)
-			}
-			at, err := time.Parse(time.RFC3339, ask(t, m, "date -u +%Y-%m-%dT%H:%M:%SZ"))
-			if off := time.Since(at).Abs(); err != nil || off > time.Minute {
-				t.Errorf("the clock shows %v, %v", at, err)
-			}
-			// What was logged before has the right time too.
-			at, err = time.Parse(time.RFC3339Nano, ask(t, m, "ember log kernel | head -n 1 | cut -d' ' -f1"))
-			if off := time.Since(at).Abs(); err != nil || off > 10*time.Minute {
-				t.Errorf("the kernel's first line is of %v, %v", at, err)
-			}
-		})
-	}
-}
-
-// TestSyslog has a collector that comes up late, and secrets that it must not see.
-func TestSyslog(t *testing.T) {
-	for _, transport := range []string{"udp", "tcp", "tls"} {
-		t.Run(transport, func(t *testing.T) {
-			t.Parallel()
-			const (
-				secret  = "hunter2,with%comma"
-				secrets = " registry_password=" + secret + " HTTPS-PROXY=http://user:hunter2@proxy.example:3128" +
-					" ember.mirror=docker.io=https://user:hunter2@mirror.example ember.lkg_url=https://user:hunter2@boot.example/uki.efi"
-				count = 2000
-			)
-			l := startLab(t, lan("boot", "1"))
-			c := config(t)
-			c.Append = "ember.debug=shell registry_username=admin" + secrets + " syslog_host=10.0.1.1 ember.syslog=" + transport
-			c.Overlay = enabled(map[string]string{
-				"talker.service":  "[Service]\nType=oneshot\nExecStart=sh -c 'echo \"<3>all is lost\"; echo plain; cat /proc/cmdline'\n",
-				"counter.service": fmt.Sprintf("[Service]\nType=oneshot\nExecStart=seq %d\n", count),
-			}, vm.File{Path: "etc/ssl/ember.d/lab.pem", Data: string(l.CA())})
-			c.NICs = []vm.NIC{l.Port("boot")}
-			var console bytes.Buffer
-			c.Console = &console
-			m := vmtest.Start(t, c)
-			await(m, stage.Network)
-			eventually(t, "all lines to be in the log", func() bool {
-				return ask(t, m, "ember log counter | wc -l") == strconv.Itoa(count)
-			})
-			time.Sleep(5 * time.Second) // nobody listens yet
-			l.Start(lab.Rsyslogd)
-
-			first := l.Message(func(m lab.Message) bool { return m.App == "kernel" && strings.Contains(m.Text, "Linux version") })
-			if first.Facility != "kern" || first.Severity != "notice" || !strings.HasPrefix(first.Host, "ember-") {
-				t.Errorf("the kernel's first message is %+v", first)
-			}
-			if m := l.Message(func(m lab.Message) bool { return m.Text == "all is lost" }); m.App != "talker" || m.Severity != "err" {
-				t.Errorf("a service's message is %+v", m)
-			}
-			if m := l.Message(func(m lab.Message) bool { return strings.Contains(m.Text, "stage=start") }); m.App != "ember" || m.Severity != "info" {
-				t.Errorf("init's first message is %+v", m)
-			}
-			l.Message(func(m lab.Message) bool {
-				return m.App == "talker" && strings.Contains(m.Text, "registry_password=***")
-			})
-			l.Message(func(m lab.Message) bool { return strings.Contains(m.Text, "stage=time") })
-			for _, app := range []string{"ember-network", "ember-trust"} {
-				l.Message(func(m lab.Message) bool { return m.App == app })
-			}
-			if transport != "udp" { // which may lose some
-				checkCount(t, l, count)
-			}
-			for _, m := range l.Messages() {
-				if strings.Contains(m.Raw, "hunter2") {
-					t.Errorf("the password arrived in %q", m.Raw)
-				}
-			}
-			if got := ask(t, m, "{ dmesg; ember log; ember status; } | grep -c hunt''er2"); got != "0" {
-				t.Errorf("the password is in %s lines of the machine's logs", got)
-			}
-			m.Close()
-			if bytes.Contains(console.Bytes(), []byte("hunter2")) {
-				t.Error("the password is on the console")
-			}
-		})
-	}
-}
-
-// checkCount looks for the numbers that counter.service has printed: all, in order. Some may have come twice.
-func checkCount(t *testing.T, l *lab.Lab, count int) {
-	t.Helper()
-	l.Message(func(m lab.Message) bool { return m.App == "counter" && m.Text == strconv.Itoa(count) })
-	next := 1
-	for _, m := range l.Messages() {
-		n, err := strconv.Atoi(m.Text)
-		switch {
-		case m.App != "counter" || err == nil && n < next:
-		case err != nil || n > next:
-			t.Fatalf("%q arrived where %d is missing", m.Text, next)
-		default:
-			next++
-		}
-	}
 }

@@ -24,11 +24,12 @@ const Path = "/proc/cmdline"
 
 // Config is what the command line asks for.
 type Config struct {
-	Debug       Debug      // DebugParam
-	Log         slog.Level // LogParam
-	Workload    Workload   // WorkloadParam
-	Consoles    []string   // ConsoleParam: device names below /dev, in their order
-	KernelPanic bool       // PanicParam is given: the kernel knows what to do
+	Debug       Debug       // DebugParam
+	Log         slog.Level  // LogParam
+	Workload    Workload    // WorkloadParam
+	Consoles    []string    // ConsoleParam: device names below /dev, in their order
+	SerialLines SerialLines // SerialParam
+	KernelPanic bool        // PanicParam is given: the kernel knows what to do
 
 	HWAddr    net.HardwareAddr // HWAddrParam, else BootIFParam; nil if not given
 	Interface string           // InterfaceParam

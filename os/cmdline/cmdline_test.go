@@ -55,11 +55,12 @@ func TestSplit(t *testing.T) {
 // with is what an empty line gives, changed.
 func with(f func(*Config)) Config {
 	c := Config{
-		Log:      slog.LevelInfo,
-		Workload: WorkloadAuto,
-		NTP:      []string{DefaultNTP},
-		Syslog:   Syslog{Port: 514, Transport: "udp"},
-		LKG:      LKG{Mode: LKGOff},
+		Log:         slog.LevelInfo,
+		Workload:    WorkloadAuto,
+		SerialLines: SerialAll,
+		NTP:         []string{DefaultNTP},
+		Syslog:      Syslog{Port: 514, Transport: "udp"},
+		LKG:         LKG{Mode: LKGOff},
 
 		Containers: Containers{Memory: "70%"},
 	}
@@ -90,6 +91,8 @@ func TestParse(t *testing.T) {
 		{"ember.log=debug", with(func(c *Config) { c.Log = slog.LevelDebug }), nil},
 		{"ember.log=loud", standard, []string{`ember.log: `}},
 		{"ember.log=loud ember.log=WARN", with(func(c *Config) { c.Log = slog.LevelWarn }), nil},
+		{"ember.serial=named", with(func(c *Config) { c.SerialLines = SerialNamed }), nil},
+		{"ember.serial=ttyS1", standard, []string{`ember.serial: "ttyS1" is not one of them; expected all or named; using "all"`}},
 		{"ember.workload=none", with(func(c *Config) { c.Workload = WorkloadNone }), nil},
 		{"ember.workload=None", standard, []string{`ember.workload: "None" is not one of them; expected auto, tinkerbell, services or none; using "auto"`}},
 		{"panic=0", with(func(c *Config) { c.KernelPanic = true }), nil},

@@ -17,7 +17,7 @@ var kernelParams = []Param{{
 	Name:    ConsoleParam,
 	Type:    "device name, then options behind a comma",
 	Repeats: true,
-	Doc:     "Ember writes to every console that is named, and to those the kernel chose by itself.",
+	Doc:     "Ember writes to every console that is named, to those the kernel chose by itself, and to the serial lines of `ember.serial`.",
 	set: func(c *Config, value string) error {
 		device, _, _ := strings.Cut(value, ",")
 		c.Consoles = append(c.Consoles, device)

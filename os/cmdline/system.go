@@ -9,6 +9,7 @@ import (
 const (
 	DebugParam    = "ember.debug"
 	LogParam      = "ember.log"
+	SerialParam   = "ember.serial"
 	WorkloadParam = "ember.workload"
 )
 
@@ -18,6 +19,15 @@ type Debug struct {
 	Fail  bool // the boot fails on purpose
 	Panic bool // init panics on purpose
 }
+
+// SerialLines says which serial lines are consoles.
+type SerialLines string
+
+// The choices of serial lines.
+const (
+	SerialAll   SerialLines = "all"   // every one that the machine has
+	SerialNamed SerialLines = "named" // those of ConsoleParam
+)
 
 // Workload is what the machine runs once it is up.
 type Workload string
@@ -65,6 +75,14 @@ var systemParams = []Param{{
 	Default: "info",
 	Doc:     "The least severe messages that Ember prints on the consoles.",
 	set:     into(func(c *Config) *slog.Level { return &c.Log }, level),
+}, {
+	Name:    SerialParam,
+	Type:    "all or named",
+	Default: string(SerialAll),
+	Doc: "The serial lines that are consoles. all: every one that the machine has; one without a `console=` of its " +
+		"own is set to 115,200 bit/s, 8n1. named: only those of `console=`, where something else than a console, " +
+		"such as a UPS, is at the end of another.",
+	set: into(func(c *Config) *SerialLines { return &c.SerialLines }, oneOf(SerialAll, SerialNamed)),
 }, {
 	Name:    WorkloadParam,
 	Type:    "auto, tinkerbell, services or none",

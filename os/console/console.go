@@ -25,13 +25,13 @@ type Console struct {
 	ports []*Port
 }
 
-// activeFile lists the kernel's consoles.
-const activeFile = "/sys/class/tty/console/active"
+// class is the kernel's directory of terminals.
+const class = "/sys/class/tty"
 
 // Names gives the device names of all consoles: those of the command line, as far
 // as they are names of devices, and those the kernel uses.
 func Names(commandLine []string) []string {
-	active, _ := os.ReadFile(activeFile) // without it, Open has its own last resort
+	active, _ := os.ReadFile(class + "/console/active") // without it, Open has its own last resort
 	var names []string
 	for _, name := range slices.Concat(commandLine, strings.Fields(string(active))) {
 		if name == filepath.Base(name) && name != "." && name != ".." && !slices.Contains(names, name) {
@@ -41,15 +41,39 @@ func Names(commandLine []string) []string {
 	return names
 }
 
-// Open opens the consoles with these names in dir, which is /dev. It returns an
+// Unnamed gives the serial lines of the machine that are not among names: those
+// for which the kernel has found a UART.
+func Unnamed(names []string) []string { return unnamed(class, names) }
+
+func unnamed(class string, names []string) []string {
+	types, _ := filepath.Glob(filepath.Join(class, "*", "type")) // fails for a bad pattern only
+	var lines []string
+	for _, path := range types {
+		name := filepath.Base(filepath.Dir(path))
+		kind, err := os.ReadFile(path)
+		if err == nil && strings.TrimSpace(string(kind)) != noUART && !slices.Contains(names, name) {
+			lines = append(lines, name)
+		}
+	}
+	return lines
+}
+
+// noUART is PORT_UNKNOWN of linux/serial.h.
+const noUART = "0"
+
+// Open opens the consoles with these names in dir, which is /dev, and sets those
+// that nobody has named, and so given a speed, to 115,200 bit/s. It returns an
 // error for each that cannot be opened or is no terminal. If none is left it takes
 // the first of dir/console, the kernel's log dir/kmsg, and standard error that
 // works. The caller must Run all Ports.
-func (c *Console) Open(dir string, names []string) []error {
+func (c *Console) Open(dir string, named, unnamed []string) []error {
 	var ports []*Port
 	var errs []error
-	for _, name := range names {
+	for i, name := range slices.Concat(named, unnamed) {
 		p, err := openPort(name, filepath.Join(dir, name), true)
+		if err == nil && i >= len(named) {
+			err = p.setSpeed()
+		}
 		if err != nil {
 			errs = append(errs, err)
 			continue

@@ -24,7 +24,7 @@ const (
 // wait for one to be asked for.
 func (s *system) fail(ctx context.Context, step string, err error) {
 	if s.voice.console.Ports() == nil {
-		s.openConsoles(console.Names(nil))
+		s.openConsoles(console.Names(nil), nil)
 	}
 	next := fmt.Sprintf("reboot in %v", s.delay)
 	if s.config.Debug.Shell {
@@ -64,7 +64,7 @@ func (s *system) tellPanic(bug any) {
 	stage.Print(&s.voice, stage.Panic, stage.Field{Key: "error", Value: fmt.Sprint(bug)},
 		stage.Field{Key: "next", Value: fmt.Sprintf("reboot in %v", s.delay)})
 	if s.voice.console.Ports() == nil {
-		s.openConsoles(console.Names(nil))
+		s.openConsoles(console.Names(nil), nil)
 	}
 }
 

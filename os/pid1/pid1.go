@@ -111,8 +111,8 @@ func (s *system) identity() []stage.Field {
 }
 
 // openConsoles has the console write to all consoles from now on.
-func (s *system) openConsoles(names []string) []error {
-	errs := s.voice.console.Open(s.devices, names)
+func (s *system) openConsoles(named, unnamed []string) []error {
+	errs := s.voice.console.Open(s.devices, named, unnamed)
 	for _, port := range s.voice.console.Ports() {
 		s.spawn(func() { port.Run(context.Background()) })
 	}

@@ -77,7 +77,12 @@ func setKernelPanic(d time.Duration) error {
 }
 
 func (s *system) showConsole(context.Context) ([]stage.Field, error) {
-	s.warn("a console stays dark", s.openConsoles(console.Names(s.config.Consoles))...)
+	named := console.Names(s.config.Consoles)
+	var unnamed []string
+	if s.config.SerialLines == cmdline.SerialAll {
+		unnamed = console.Unnamed(named)
+	}
+	s.warn("a console stays dark", s.openConsoles(named, unnamed)...)
 	var names []string
 	for _, port := range s.voice.console.Ports() {
 		names = append(names, port.Name)

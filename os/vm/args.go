@@ -17,6 +17,7 @@ const (
 	insideDir    = "/vm" // Config.Dir
 	insideKernel = "/in/kernel"
 	insideInitrd = "/in/initrd"
+	insideSerial = "/in/serial"
 
 	qmpSocket    = "qmp.sock" // in Config.Dir, as are the next three
 	tpmSocket    = "tpm.sock"
@@ -50,6 +51,9 @@ func (c Config) binds() []toolroot.Bind {
 	}
 	if c.Initrd != "" {
 		binds = append(binds, toolroot.Bind{Src: c.Initrd, Dst: insideInitrd})
+	}
+	if c.Serial != "" {
+		binds = append(binds, toolroot.Bind{Src: c.Serial, Dst: insideSerial, Write: true})
 	}
 	for i, n := range c.NICs {
 		binds = append(binds, toolroot.Bind{Src: filepath.Dir(n.Socket), Dst: filepath.Dir(insideSocket(i, n.Socket)), Write: true})
@@ -90,6 +94,9 @@ func (c Config) args() []string {
 		"-chardev", "stdio,id=console,signal=off,mux="+mux, "-serial", "chardev:console",
 		"-chardev", "socket,id=qmp,path="+filepath.Join(insideDir, qmpSocket), "-mon", "chardev=qmp,mode=control")
 
+	if c.Serial != "" {
+		a = append(a, "-serial", "file:"+insideSerial)
+	}
 	if c.UEFI {
 		code := firmwareCode
 		if c.SecureBoot != nil {

@@ -80,7 +80,7 @@ func (m *Machine) Wait(ctx context.Context) (End, error) {
 	case <-m.done:
 		return m.end, nil
 	case <-ctx.Done():
-		return End{}, fmt.Errorf("waiting for the machine to end: %w\n%s", context.Cause(ctx), m.console.tail()+"\n"+m.state())
+		return End{}, fmt.Errorf("waiting for the machine to end: %w\n%s\n%s", context.Cause(ctx), m.console.tail(), m.state())
 	}
 }
 

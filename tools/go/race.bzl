@@ -89,7 +89,8 @@ def race_tests(name, tests, **kwargs):
 
     Args:
       name: of the suite.
-      tests: labels of go_tests, //PACKAGE:NAME, no two of whose packages end with the same name.
+      tests: labels of go_tests, //PACKAGE:NAME, no two of whose packages end with the same name. Their tests are in
+        the package itself: a go_path has no files of a package NAME_test.
       **kwargs: more attributes of the tests.
     """
     packages = [t.partition(":")[0].removeprefix("//") for t in tests]

@@ -3,13 +3,13 @@
 # in two folders, two homes (so two private roots, two output bases, nothing cached), two umasks,
 # locales and time zones, as root also two users; and in the second the host's compiler fails.
 #
-#   tools/reproduce.sh [TARGET...]        default: //kernel //os:initrd //image //os:uki //os:iso //os:measurements
+#   tools/reproduce.sh [TARGET...]        default: //kernel //image //os:release
 #
 # Prints the hash of every output, and exits with 1 if one differs. Two kernels take a while.
 set -euo pipefail
 workspace=$(cd "$(dirname "$0")/.." && pwd -P)
 targets=("$@")
-((${#targets[@]})) || targets=(//kernel //os:initrd //image //os:uki //os:iso //os:measurements)
+((${#targets[@]})) || targets=(//kernel //image //os:release)
 work=$(mktemp -d)
 chmod 755 "$work"
 
@@ -17,16 +17,16 @@ chmod 755 "$work"
 build() {
   local name=$1 folder=$work/$2 mask=$3 locale=$4 zone=$5 user=$6 run=()
   git clone -q "$workspace" "$folder"
-  mkdir "$work/home-$name"
+  mkdir "$work/home-$name" "$work/tmp-$name"
   if [[ $user != "$(id -u)" ]]; then
-    chown -R "$user" "$folder" "$work/home-$name"
+    chown -R "$user" "$folder" "$work/home-$name" "$work/tmp-$name"
     run=(setpriv --reuid "$user" --regid "$user" --clear-groups)
   fi
   echo "building ${targets[*]} in $folder, umask $mask, LC_ALL=$locale, TZ=$zone, uid $user" >&2
   (
     cd "$folder"
     umask "$mask"
-    export HOME=$work/home-$name USER=user-$name LC_ALL=$locale TZ=$zone
+    export HOME=$work/home-$name TMPDIR=$work/tmp-$name USER=user-$name LC_ALL=$locale TZ=$zone
     unset XDG_CACHE_HOME EMBER_CACHE
     "${run[@]}" ./bazelw build "${targets[@]}" >&2
     "${run[@]}" ./bazelw cquery --output=files "set(${targets[*]})" 2>/dev/null | sort |

@@ -41,6 +41,15 @@ func (r *rack) onDisk(ctx context.Context) (content, error) {
 	return c, s.Verify(ctx, record.Good)
 }
 
+// untouched makes sure that the disk holds what was kept.
+func (r *rack) untouched(ctx context.Context) error {
+	c, err := r.onDisk(ctx)
+	if err == nil && c != r.good {
+		err = fmt.Errorf("the disk held %v, and now %v", r.good, c)
+	}
+	return err
+}
+
 // is tells whether a program is what is kept.
 func (c content) is(program []byte) bool {
 	return c.slot.System == state.Image{Size: int64(len(program)), SHA256: sha256.Sum256(program)}

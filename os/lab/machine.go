@@ -65,22 +65,9 @@ func (r *rack) runs(ctx context.Context, build int) error {
 	return nil
 }
 
-// configured waits for a build to say which configuration it has got.
-func (r *rack) configured(ctx context.Context, build int) (name string, err error) {
-	if err := r.runs(ctx, build); err != nil {
-		return "", err
-	}
-	line, err := r.line(ctx, func(line string) bool { return strings.Contains(line, configuredBy) })
-	_, name, _ = strings.Cut(line, configuredBy)
-	return strings.TrimSpace(name), err
-}
-
 // reach waits for a phase of the boot, the next time that the machine is in it.
 func (r *rack) reach(ctx context.Context, p machine.Phase, fields ...string) (stage.Line, error) {
-	text, err := r.line(ctx, func(line string) bool {
-		l, ok := stage.Parse(line)
-		return ok && l.Name == stage.Boot && (l.Get("phase") == string(p) || over(l))
-	})
+	text, err := r.line(ctx, func(line string) bool { return phaseOf(line) == p || over(line) })
 	if err != nil {
 		return stage.Line{}, err
 	}
@@ -95,12 +82,6 @@ func (r *rack) reach(ctx context.Context, p machine.Phase, fields ...string) (st
 		}
 	}
 	return l, nil
-}
-
-// over tells that a boot goes no further.
-func over(l stage.Line) bool {
-	p := l.Get("phase")
-	return p == string(machine.Waiting) || p == string(machine.Leaving)
 }
 
 // reboots waits for the machine to reboot by itself, and lets it.

@@ -1,7 +1,7 @@
 // Lab shows all of Ember working on one computer, without privileges: a machine that boots from the network, attests,
 // gets its configuration, runs a workflow of Tinkerbell's, becomes healthy, keeps what made it so, comes up from its
-// disk when all servers are gone, and goes round with a bad configuration until it is given a good one. The manual is
-// docs/lab.md.
+// disk when all servers are gone, refuses a configuration that the operators have not signed, and goes round with a bad
+// one until it is given a good one. The manual is docs/lab.md.
 //
 // The machine is a virtual one of package vm, with UEFI, a software TPM and two disks. Its servers are those that the
 // tests have: attestd and emberctl as users get them, Tinkerbell's real agent and a server that speaks its protocol
@@ -32,7 +32,8 @@ const usage = `Usage: bazel run //os:lab -- [flags]
 Shows a machine's life on this computer: it boots from the network, attests,
 gets its configuration, runs a workflow, is healthy and keeps what made it so;
 then it loses its power and all servers, and comes up from its disk; then it is
-given a bad configuration, and a good one. Ctrl-C ends it and cleans up.
+given a configuration that is forged, a bad one, and a good one. Ctrl-C ends it
+and cleans up.
 
 Flags:
   --step             wait for Enter before each step; anything else that is

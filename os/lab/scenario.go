@@ -27,7 +27,8 @@ var scenario = []step{
 	{"kept", "It keeps what made it so on its EFI system partition", (*rack).keep},
 	{"power cut", "All servers stop, and the machine's power is cut", (*rack).powerCut},
 	{"boot from the disk", "The power is back, the servers are not: it comes up from its disk", (*rack).bootFromDisk},
-	{"bad configuration", "The servers are back, with a new build and a configuration that is bad", (*rack).goRound},
+	{"forged configuration", "The servers are back with a new build; attestd serves a configuration that a stranger has signed", (*rack).refuse},
+	{"bad configuration", "A configuration is published that is signed, but bad: no machine becomes healthy with it", (*rack).goRound},
 	{"good configuration", "A good configuration is published: it takes that, and keeps it", (*rack).settle},
 }
 

@@ -4,13 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/ember-os/ember/attest/view"
-	"github.com/ember-os/ember/os/lkg/machine"
-	"github.com/ember-os/ember/os/stage"
 	"github.com/ember-os/ember/os/vm/bootserver"
 )
 
@@ -117,17 +114,16 @@ func (r *rack) view(ctx context.Context, what string, is func(*view.Row) bool) (
 	}
 }
 
-// refuses waits for the machine to give a boot up because of the bad service.
-func (r *rack) refuses(ctx context.Context) error {
-	text, err := r.line(ctx, func(line string) bool {
-		l, ok := stage.Parse(line)
-		return ok && l.Name == stage.Boot && (l.Get("phase") == string(machine.Waiting) || l.Get("phase") == string(machine.Healthy))
-	})
+// unfetched makes sure that nobody has fetched a version of the overlay.
+func (r *rack) unfetched(version uint64) error {
+	all, err := r.station.Verdicts("fetch")
 	if err != nil {
 		return err
 	}
-	if l, _ := stage.Parse(text); l.Get("phase") != string(machine.Waiting) || !strings.Contains(l.Get("why"), badUnit) {
-		return fmt.Errorf("the machine should have given up because of %s: %s", badUnit, text)
+	for _, v := range all {
+		if v.OverlayVersion == version {
+			return fmt.Errorf("machine %.8s has fetched version %d of the overlay", v.Node, version)
+		}
 	}
 	return nil
 }

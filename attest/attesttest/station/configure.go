@@ -11,7 +11,7 @@ data: data
 audit: AUDIT
 binding: BINDING
 enrolment: {vendors: vendors}
-overlays: {folder: overlays, identity: keys/attestd.identity, keys: ["SIGNER"], private: PRIVATE}
+overlays: {folder: overlays, identity: keys/attestd.identity, keys: ["SIGNERS"], private: PRIVATE}
 policies: [POLICY]
 `
 
@@ -25,7 +25,7 @@ func (s *Station) Configure() error {
 	if s.config.Page {
 		text += "status: {listen: PAGE}\n"
 	}
-	text = strings.NewReplacer("LISTEN", s.listen, "AUDIT", Audit, "BINDING", s.Binding, "SIGNER", s.Signer, "PRIVATE", private, "POLICY", s.Policy,
-		"CERTIFICATE", s.config.Certificate, "KEY", s.config.Key, "PAGE", s.listenPage).Replace(text)
+	text = strings.NewReplacer("LISTEN", s.listen, "AUDIT", Audit, "BINDING", s.Binding, "SIGNERS", strings.Join(s.Signers, `", "`),
+		"PRIVATE", private, "POLICY", s.Policy, "CERTIFICATE", s.config.Certificate, "KEY", s.config.Key, "PAGE", s.listenPage).Replace(text)
 	return os.WriteFile(s.Path(Configuration), []byte(text), 0o600)
 }

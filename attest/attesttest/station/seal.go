@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"context"
 	"io"
+	"os"
 	"strings"
 )
 
@@ -33,8 +34,25 @@ type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
-// Seal publishes the next version of the overlay Rack.
+// operatorKeys is the folder with the operators' keys, and the server's.
+const operatorKeys = "keys"
+
+// Keygen makes keys in a folder that is not there yet, and gives the public one of those that sign.
+func (s *Station) Keygen(ctx context.Context, folder string) (signer string, err error) {
+	if err := s.Run(ctx, nil, s.config.Emberctl, "keygen", "--out", folder); err != nil {
+		return "", err
+	}
+	public, err := os.ReadFile(s.Path(folder + "/overlay.keys"))
+	return strings.TrimSpace(string(public)), err
+}
+
+// Seal publishes the next version of the overlay Rack, signed by the operators.
 func (s *Station) Seal(ctx context.Context, files ...File) error {
+	return s.SealBy(ctx, operatorKeys, files...)
+}
+
+// SealBy does so with the key in a folder that Keygen has made.
+func (s *Station) SealBy(ctx context.Context, folder string, files ...File) error {
 	archive, writer := io.Pipe()
 	defer archive.Close()
 	go func() {
@@ -47,8 +65,8 @@ func (s *Station) Seal(ctx context.Context, files ...File) error {
 		}
 		writer.CloseWithError(w.Close())
 	}()
-	return s.Run(ctx, archive, s.config.Emberctl, append([]string{"seal", "-", "--name", Rack, "--key", "keys/signing.key",
-		"--recipient", "keys/attestd.recipient", "--expires", "1d", "--out", "overlays"}, s.Sealing...)...)
+	return s.Run(ctx, archive, s.config.Emberctl, append([]string{"seal", "-", "--name", Rack, "--key", folder + "/signing.key",
+		"--recipient", operatorKeys + "/attestd.recipient", "--expires", "1d", "--out", "overlays"}, s.Sealing...)...)
 }
 
 // Unit is the file of a unit, and the link that has it started with the workload.

@@ -17,7 +17,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -66,6 +65,7 @@ type Station struct {
 
 	Policy  string   // in YAML; AnyMachine at first
 	Binding string   // Connection at first
+	Signers []string // of overlays that are served; Signer alone at first
 	Sealing []string // more arguments of emberctl seal
 
 	config    Config
@@ -97,14 +97,10 @@ func (s *Station) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	s.Pin = client.PinOf(pair.Leaf)
-	if err := s.Run(ctx, nil, s.config.Emberctl, "keygen", "--out", "keys"); err != nil {
+	if s.Signer, err = s.Keygen(ctx, operatorKeys); err != nil {
 		return err
 	}
-	signer, err := os.ReadFile(s.Path("keys/overlay.keys"))
-	if err != nil {
-		return err
-	}
-	s.Signer = strings.TrimSpace(string(signer))
+	s.Signers = []string{s.Signer}
 	if s.Vendor, err = swtpm.OpenCA(s.Path("vendor")); err != nil {
 		return err
 	}

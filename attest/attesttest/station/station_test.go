@@ -19,15 +19,23 @@ import (
 	"github.com/ember-os/ember/os/vm/vmtest"
 )
 
-// TestStation starts a server twice. It is at the same addresses, and knows what it was told.
-func TestStation(t *testing.T) {
+var files = station.Unit("say.service", "[Service]\nExecStart=true\n")
+
+func prepared(t *testing.T) *station.Station {
+	t.Helper()
 	c := station.Config{Dir: t.TempDir(), Attestd: vmtest.File(t, "ATTESTD"), Emberctl: vmtest.File(t, "EMBERCTL"), Page: true}
 	c.Certificate, c.Key = certificate(t)
 	s, err := station.New(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Seal(t.Context(), station.Unit("say.service", "[Service]\nExecStart=true\n")...); err != nil {
+	return s
+}
+
+// TestStation starts a server twice. It is at the same addresses, and knows what it was told.
+func TestStation(t *testing.T) {
+	s := prepared(t)
+	if err := s.Seal(t.Context(), files...); err != nil {
 		t.Fatal(err)
 	}
 	const node = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
@@ -70,6 +78,38 @@ func TestStation(t *testing.T) {
 		s.Stop()
 		t.Error("it starts with a policy that makes no sense")
 	}
+}
+
+// TestSigners has an overlay by somebody else, which is served once the server is told to.
+func TestSigners(t *testing.T) {
+	s := prepared(t)
+	other, err := s.Keygen(t.Context(), "others")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other == s.Signer {
+		t.Errorf("both keys are %s", other)
+	}
+	if err := s.SealBy(t.Context(), "others", files...); err != nil {
+		t.Fatal(err)
+	}
+	serves := func(version uint64) {
+		t.Helper()
+		if err := s.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		defer s.Stop()
+		if o, err := s.Operators().Overlay(t.Context(), station.Rack); err != nil || o.Newest != version {
+			t.Errorf("it serves version %d, not %d, %v", o.Newest, version, err)
+		}
+	}
+	serves(0)
+	s.Signers = append(s.Signers, other)
+	serves(1)
+	if err := s.Seal(t.Context(), files...); err != nil {
+		t.Fatal(err)
+	}
+	serves(2)
 }
 
 func certificate(t *testing.T) (cert, key string) {

@@ -60,7 +60,7 @@ func newRack(f flags, s *screen) (*rack, error) {
 	r.disk, r.target = filepath.Join(r.dir, "disk"), filepath.Join(r.dir, "target")
 	r.config = vm.Config{
 		Root: toolroot.Root{Marker: f.files.root}, Dir: filepath.Join(r.dir, "machine"),
-		MemoryMiB: 1024, CPUs: 2, UEFI: true, TPM: vm.CRB,
+		MemoryMiB: 1024, CPUs: 1, UEFI: true, TPM: vm.CRB,
 		Disks: []vm.Disk{{Path: r.disk}, {Path: r.target}},
 	}
 	for _, dir := range []string{"machine", "station", "network", "tinkerbell"} {
@@ -81,14 +81,17 @@ func (r *rack) consoleFile() string { return filepath.Join(r.out, "console.log")
 // page is the address of the status page.
 func (r *rack) page() string { return "http://" + r.station.Page() + "/" }
 
-// probe finds out whether the machine can have KVM.
+// probe finds out whether the machine can have KVM, and with that two processors: of emulated ones QEMU may stop the
+// second, see vmtest.Start.
 func (r *rack) probe(ctx context.Context) {
 	if r.flags.kvm == "off" {
 		return
 	}
 	c := r.config
 	c.Kernel = r.flags.files.kernel
-	r.config.KVM = c.ProbeKVM(ctx) == nil
+	if c.ProbeKVM(ctx) == nil {
+		r.config.KVM, r.config.CPUs = true, 2
+	}
 }
 
 // close ends everything that was started, the machine first, and removes what it has left.

@@ -77,12 +77,12 @@ func (r *rack) stopped(ctx context.Context, table []took, name string, err error
 
 // introduce says what there is.
 func (r *rack) introduce() {
-	processors := "emulated"
+	processors := "one emulated processor"
 	if r.config.KVM {
-		processors = "KVM"
+		processors = "two processors (KVM)"
 	}
 	r.screen.print(fmt.Sprintf("%sEmber's lab%s: one machine and its servers, on this computer\n\n"+
-		"  machine      %d processors (%s), %d MiB, UEFI, TPM 2.0\n"+
+		"  machine      %s, %d MiB, UEFI, TPM 2.0\n"+
 		"  its disks    one with an EFI system partition, which is empty, and an empty one\n"+
-		"  its console  %s\n", cast.Bold, cast.Plain, r.config.CPUs, processors, r.config.MemoryMiB, r.consoleFile()))
+		"  its console  %s\n", cast.Bold, cast.Plain, processors, r.config.MemoryMiB, r.consoleFile()))
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/ember-os/ember/os/vm/vmtest"
 )
 
-// TestSerialLines has machines with two serial lines, of which the command line names the first.
+// TestSerialLines has machines with two serial lines, of which the kernel uses the first.
 func TestSerialLines(t *testing.T) {
 	start := func(t *testing.T, words string) (m *vmtest.Machine, second string) {
 		t.Parallel()
@@ -29,26 +29,34 @@ func TestSerialLines(t *testing.T) {
 		}
 		return m, c.Serial
 	}
-	t.Run("All", func(t *testing.T) {
-		m, second := start(t, "")
-		for limit := time.Now().Add(vmtest.Patience); !hasStage(readFile(t, second), stage.Ready); time.Sleep(100 * time.Millisecond) {
-			if time.Now().After(limit) {
-				t.Fatalf("the second line says\n%s", readFile(t, second))
+	for name, tt := range map[string]struct{ words, speed, parity string }{
+		"All":       {"", "speed 115200", "-parenb"},
+		"AllNamed":  {"console=ttyS1,57600e7", "speed 57600", "parenb"},
+		"BothNamed": {"console=ttyS1 ember.serial=named", "speed 9600", "-parenb"}, // as without options on the first
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, second := start(t, tt.words)
+			for limit := time.Now().Add(vmtest.Patience); !hasStage(readFile(t, second), stage.Ready); time.Sleep(100 * time.Millisecond) {
+				if time.Now().After(limit) {
+					t.Fatalf("the second line says\n%s", readFile(t, second))
+				}
 			}
-		}
-		if !hasStage(readFile(t, second), stage.Start) {
-			t.Errorf("the second line does not say how the boot began:\n%s", readFile(t, second))
-		}
-		for command, want := range map[string]string{
-			"stty -F /dev/ttyS1 | grep -o 'speed [0-9]*'":              "speed 115200",
-			"ls -l /proc/[0-9]*/fd/0 | grep -o '/dev/ttyS1' | sort -u": "/dev/ttyS1", // of the shell
-		} {
-			if got := ask(t, m, command); got != want {
-				t.Errorf("%s\nprints %q, want %q", command, got, want)
+			if !hasStage(readFile(t, second), stage.Start) {
+				t.Errorf("the second line does not say how the boot began:\n%s", readFile(t, second))
 			}
-		}
-	})
-	t.Run("Named", func(t *testing.T) {
+			for command, want := range map[string]string{
+				"cat /sys/class/tty/console/active":                        "ttyS0", // the kernel does not set the second
+				"stty -F /dev/ttyS1 -a | grep -o 'speed [0-9]*'":           tt.speed,
+				"stty -F /dev/ttyS1 -a | grep -o '[-]*parenb'":             tt.parity,
+				"ls -l /proc/[0-9]*/fd/0 | grep -o '/dev/ttyS1' | sort -u": "/dev/ttyS1", // of the shell
+			} {
+				if got := ask(t, m, command); got != want {
+					t.Errorf("%s\nprints %q, want %q", command, got, want)
+				}
+			}
+		})
+	}
+	t.Run("NotNamed", func(t *testing.T) {
 		m, second := start(t, "ember.serial=named")
 		if err := m.Send("poweroff\n"); err != nil {
 			t.Fatal(err)

@@ -27,7 +27,7 @@ type Config struct {
 	Debug       Debug       // DebugParam
 	Log         slog.Level  // LogParam
 	Workload    Workload    // WorkloadParam
-	Consoles    []string    // ConsoleParam: device names below /dev, in their order
+	Consoles    []Console   // ConsoleParam, in their order
 	SerialLines SerialLines // SerialParam
 	KernelPanic bool        // PanicParam is given: the kernel knows what to do
 

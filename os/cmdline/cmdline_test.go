@@ -99,9 +99,9 @@ func TestParse(t *testing.T) {
 		{"a-b=1 ember.work-load=none", standard, []string{"ember.work-load: there is no such"}},
 		{"-- ember.workload=services", with(func(c *Config) { c.Workload = WorkloadServices }), nil},
 		{"ember.wrkload=none ember.", standard, []string{"ember.wrkload: there is no such", "ember.: there is no such"}},
-		{"console=tty0 console= console=ttyS1,115200n8", with(func(c *Config) { c.Consoles = []string{"tty0", "ttyS1"} }), nil},
+		{"console=tty0 console= console=ttyS1,115200n8", with(func(c *Config) { c.Consoles = []Console{{Device: "tty0"}, {"ttyS1", "115200n8"}} }), nil},
 		{"pad=" + strings.Repeat("x", 4060) + " ember.debug=shell console=hvc0", with(func(c *Config) {
-			c.Debug.Shell, c.Consoles = true, []string{"hvc0"}
+			c.Debug.Shell, c.Consoles = true, []Console{{Device: "hvc0"}}
 		}), nil},
 		{"\xff\x01=\x02 \x03 ember.\xff=1 ember.log=\x1b[2J", standard, []string{
 			`ember.log: the value is not a level; expected debug, info, warn or error; using "info"`,
@@ -171,7 +171,7 @@ func TestLine(t *testing.T) {
 	line := strings.Repeat("\xf6", 4096-len(wrong)-len(wanted)) + wrong + wanted
 	want := with(func(c *Config) {
 		c.VLAN, c.Interface, c.HTTPProxy, c.KernelPanic = 7, "eth1", "p:1", true
-		c.Consoles = []string{`a b":;`, "ttyS1", "tty0"}
+		c.Consoles = []Console{{Device: `a b":;`}, {"ttyS1", "115200"}, {Device: "tty0"}}
 		c.Bonds = []Bond{{Name: "b0", Members: []string{"eth0"}, Mode: ActiveBackup, Options: map[string]string{"miimon": "100"}}}
 		c.Workload = WorkloadNone
 		c.Attest = Attest{URL: `a b":;`, Pins: []string{`a b":;`}, OverlayKeys: []string{`a b":;`}}

@@ -13,14 +13,21 @@ const (
 	IOMMUParam      = "iommu"
 )
 
+// Console is one value of ConsoleParam.
+type Console struct {
+	Device  string // a name below /dev, of most kinds
+	Options string // what is behind the comma; for a serial line its speed and format
+}
+
 var kernelParams = []Param{{
 	Name:    ConsoleParam,
 	Type:    "device name, then options behind a comma",
 	Repeats: true,
-	Doc:     "Ember writes to every console that is named, to those the kernel chose by itself, and to the serial lines of `ember.serial`.",
+	Doc: "Ember writes to every console that is named, to those the kernel chose by itself, and to the serial lines of `ember.serial`. " +
+		"The options of a serial line are its speed, parity (n, o or e), bits (7 or 8) and flow control (r or nothing), such as `115200n8`.",
 	set: func(c *Config, value string) error {
-		device, _, _ := strings.Cut(value, ",")
-		c.Consoles = append(c.Consoles, device)
+		device, options, _ := strings.Cut(value, ",")
+		c.Consoles = append(c.Consoles, Console{device, options})
 		return nil
 	},
 }, {

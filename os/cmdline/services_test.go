@@ -67,14 +67,14 @@ func TestTinkerbell(t *testing.T) {
 			"initrd=initramfs-x86_64 console=tty0 console=ttyS1,115200 docker_registry=192.0.2.1:5000/tink insecure_registries=192.0.2.1:5000",
 			with(func(c *Config) {
 				c.VLAN, c.HWAddr, c.Syslog.Host = 12, card, "192.0.2.1"
-				c.Consoles = []string{"tty0", "ttyS1"}
+				c.Consoles = []Console{{Device: "tty0"}, {"ttyS1", "115200"}}
 				c.Tinkerbell = Tinkerbell{
 					Registry: "192.0.2.1:5000/tink", InsecureRegistries: []string{"192.0.2.1:5000"},
 					GRPCAuthority: "192.0.2.1:42113", WorkerID: "52:54:00:12:34:56", Facility: "onprem",
 				}
 			}), nil},
 		{"facility=onprem console=ttyS1,115200", with(func(c *Config) {
-			c.Tinkerbell.Facility, c.Consoles = "onprem", []string{"ttyS1"}
+			c.Tinkerbell.Facility, c.Consoles = "onprem", []Console{{"ttyS1", "115200"}}
 		}), nil},
 		{`facility="onprem console=ttyS1,115200"`, tinkerbell(func(b *Tinkerbell) { b.Facility = "onprem console=ttyS1,115200" }), nil},
 		{"tinkerbell_tls=TRUE tinkerbell_insecure_tls=1", tinkerbell(func(b *Tinkerbell) { b.TLS, b.InsecureTLS = true, true }), nil},

@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/ember-os/ember/os/cmdline"
 )
 
 // Console is all consoles together. The zero value is ready for Write.
@@ -28,57 +30,84 @@ type Console struct {
 // class is the kernel's directory of terminals.
 const class = "/sys/class/tty"
 
-// Names gives the device names of all consoles: those of the command line, as far
-// as they are names of devices, and those the kernel uses.
-func Names(commandLine []string) []string {
-	active, _ := os.ReadFile(class + "/console/active") // without it, Open has its own last resort
+// Device is one console of the machine.
+type Device struct {
+	Name string
+	Line string // how its serial line is to be set, as in console=; "" leaves it as it is
+}
+
+// Devices finds the consoles of the machine: those of the command line, as far as
+// they are names of devices, those that the kernel uses, and every serial line for
+// which it has found a UART, unless only lines that are named are wanted. Of the
+// serial lines, the kernel has set those that it uses, and no other, named or not.
+func Devices(named []cmdline.Console, lines cmdline.SerialLines) []Device {
+	return devices(class, named, lines)
+}
+
+func devices(class string, named []cmdline.Console, lines cmdline.SerialLines) []Device {
+	text, _ := os.ReadFile(filepath.Join(class, "console", "active")) // without it, Open has its own last resort
+	active := strings.Fields(string(text))
+	serial := serialLines(class)
+	for _, name := range active {
+		named = append(named, cmdline.Console{Device: name})
+	}
+	if lines == cmdline.SerialAll {
+		for _, name := range serial {
+			named = append(named, cmdline.Console{Device: name, Options: usualLine})
+		}
+	}
+	var found []Device
+	for _, c := range named {
+		d := Device{Name: c.Device}
+		if d.Name != filepath.Base(d.Name) || d.Name == "." || d.Name == ".." ||
+			slices.ContainsFunc(found, func(f Device) bool { return f.Name == d.Name }) {
+			continue
+		}
+		if slices.Contains(serial, d.Name) && !slices.Contains(active, d.Name) {
+			d.Line = c.Options
+		}
+		found = append(found, d)
+	}
+	return found
+}
+
+// serialLines gives those that have a UART.
+func serialLines(class string) []string {
+	types, _ := filepath.Glob(filepath.Join(class, "*", "type")) // fails for a bad pattern only
 	var names []string
-	for _, name := range slices.Concat(commandLine, strings.Fields(string(active))) {
-		if name == filepath.Base(name) && name != "." && name != ".." && !slices.Contains(names, name) {
-			names = append(names, name)
+	for _, path := range types {
+		kind, err := os.ReadFile(path)
+		if err == nil && strings.TrimSpace(string(kind)) != noUART {
+			names = append(names, filepath.Base(filepath.Dir(path)))
 		}
 	}
 	return names
 }
 
-// Unnamed gives the serial lines of the machine that are not among names: those
-// for which the kernel has found a UART.
-func Unnamed(names []string) []string { return unnamed(class, names) }
-
-func unnamed(class string, names []string) []string {
-	types, _ := filepath.Glob(filepath.Join(class, "*", "type")) // fails for a bad pattern only
-	var lines []string
-	for _, path := range types {
-		name := filepath.Base(filepath.Dir(path))
-		kind, err := os.ReadFile(path)
-		if err == nil && strings.TrimSpace(string(kind)) != noUART && !slices.Contains(names, name) {
-			lines = append(lines, name)
-		}
-	}
-	return lines
-}
-
 // noUART is PORT_UNKNOWN of linux/serial.h.
 const noUART = "0"
 
-// Open opens the consoles with these names in dir, which is /dev, and sets those
-// that nobody has named, and so given a speed, to 115,200 bit/s. It returns an
-// error for each that cannot be opened or is no terminal. If none is left it takes
-// the first of dir/console, the kernel's log dir/kmsg, and standard error that
-// works. The caller must Run all Ports.
-func (c *Console) Open(dir string, named, unnamed []string) []error {
+// Open opens devices in dir, which is /dev, and sets their lines. It returns an
+// error for each that cannot be opened or is no terminal, and for each whose line
+// cannot be set as it should. If none is left it takes the first of dir/console, the
+// kernel's log dir/kmsg, and standard error that works. The caller must Run all
+// Ports.
+func (c *Console) Open(dir string, devices []Device) []error {
 	var ports []*Port
 	var errs []error
-	for i, name := range slices.Concat(named, unnamed) {
-		p, err := openPort(name, filepath.Join(dir, name), true)
-		if err == nil && i >= len(named) {
-			err = p.setSpeed()
-		}
+	for _, d := range devices {
+		p, err := openPort(d.Name, filepath.Join(dir, d.Name), true)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
 		ports = append(ports, p)
+		if d.Line == "" {
+			continue
+		}
+		if err := p.setLine(d.Line); err != nil {
+			errs = append(errs, fmt.Errorf("setting the serial line of console %s: %w", d.Name, err))
+		}
 	}
 	if ports == nil {
 		ports = []*Port{lastResort(dir)}

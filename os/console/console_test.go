@@ -8,13 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/ember-os/ember/os/cmdline"
 	"github.com/ember-os/ember/os/nstest"
 	"golang.org/x/sys/unix"
 )
@@ -34,7 +34,11 @@ func TestMain(m *testing.M) {
 
 // open opens consoles and runs their ports for the length of the test.
 func (c *Console) openForTest(t *testing.T, dir string, names ...string) []error {
-	errs := c.Open(dir, names, nil)
+	var devices []Device
+	for _, name := range names {
+		devices = append(devices, Device{Name: name})
+	}
+	errs := c.Open(dir, devices)
 	for _, p := range c.Ports() {
 		go p.Run(t.Context())
 	}
@@ -88,8 +92,8 @@ func TestStalled(t *testing.T) {
 		t.Fatal(err)
 	}
 	var stalled, working Console
-	stalled.Open(filepath.Dir(stalledPath), []string{filepath.Base(stalledPath)}, nil)
-	working.Open(filepath.Dir(path), []string{filepath.Base(path)}, nil)
+	stalled.Open(filepath.Dir(stalledPath), []Device{{Name: filepath.Base(stalledPath)}})
+	working.Open(filepath.Dir(path), []Device{{Name: filepath.Base(path)}})
 	c := Console{ports: []*Port{stalled.ports[0], working.ports[0]}}
 	stalled.ports[0].patience = time.Millisecond
 	for _, p := range c.Ports() {
@@ -175,7 +179,7 @@ func TestLastResort(t *testing.T) {
 	}
 	dir := t.TempDir()
 	var c Console
-	if c.Open(dir, nil, nil); c.Ports()[0].Name != "stderr" {
+	if c.Open(dir, nil); c.Ports()[0].Name != "stderr" {
 		t.Errorf("without devices it is %s", c.Ports()[0].Name)
 	}
 	for _, name := range []string{"kmsg", "console"} {
@@ -195,62 +199,30 @@ func TestLastResort(t *testing.T) {
 	}
 }
 
-func TestNames(t *testing.T) {
-	got := Names([]string{"ttyS1", "tty0", "../sda", "ttyS1", ".", "..", "a/b"})
-	if len(got) < 2 || !reflect.DeepEqual(got[:2], []string{"ttyS1", "tty0"}) || strings.ContainsAny(strings.Join(got, ""), "/.") {
-		t.Errorf("Names gives %q", got)
-	}
-}
-
-func TestUnnamed(t *testing.T) {
+func TestDevices(t *testing.T) {
 	class := t.TempDir()
-	for path, text := range map[string]string{"ttyS0/type": "4\n", "ttyS1/type": "4\n", "ttyS2/type": "0\n", "tty0/dev": "4:0\n", "ttyAMA0/type": "32\n"} {
+	for path, text := range map[string]string{
+		"console/active": "tty0 ttyS0\n", "tty0/dev": "4:0\n",
+		"ttyS0/type": "4\n", "ttyS1/type": "4\n", "ttyS2/type": "0\n", "ttyS3/type": "4\n", "ttyAMA0/type": "32\n",
+	} {
 		path = filepath.Join(class, path)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got, want := unnamed(class, []string{"tty0", "ttyS1"}), []string{"ttyAMA0", "ttyS0"}; !slices.Equal(got, want) {
-		t.Errorf("%q, want %q", got, want)
+	named := []cmdline.Console{
+		{Device: "ttyS1", Options: "57600"}, {Device: "../sda"}, {Device: "hvc0", Options: "9600"}, {Device: "ttyS1", Options: "9600"},
+		{Device: "."}, {Device: ".."}, {Device: "a/b"}, {Device: "ttyS0", Options: "19200"}, {Device: "ttyS2", Options: "9600"}, {Device: "ttyS3"},
 	}
-	if got := unnamed(filepath.Join(class, "absent"), nil); got != nil {
+	used := []Device{{"ttyS1", "57600"}, {Name: "hvc0"}, {Name: "ttyS0"}, {Name: "ttyS2"}, {Name: "ttyS3"}, {Name: "tty0"}}
+	if got := devices(class, named, cmdline.SerialNamed); !slices.Equal(got, used) {
+		t.Errorf("named: %q, want %q", got, used)
+	}
+	if got, want := devices(class, named, cmdline.SerialAll), append(used, Device{"ttyAMA0", usualLine}); !slices.Equal(got, want) {
+		t.Errorf("all: %q, want %q", got, want)
+	}
+	if got := devices(filepath.Join(class, "absent"), nil, cmdline.SerialAll); got != nil {
 		t.Errorf("without terminals there is %q", got)
-	}
-}
-
-// TestSpeed has a line whose speed the command line may have given, and one that nobody has named.
-func TestSpeed(t *testing.T) {
-	if !nstest.Inside(t, syscall.CLONE_NEWNS) {
-		return
-	}
-	_, named := nstest.Terminal(t)
-	_, unnamed := nstest.Terminal(t)
-	speed := func(path string) uint32 {
-		terminal, err := os.OpenFile(path, os.O_RDWR|unix.O_NOCTTY, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { terminal.Close() })
-		attr, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return attr.Cflag & unix.CBAUD
-	}
-	dir := t.TempDir()
-	if err := errors.Join(os.Symlink(named, filepath.Join(dir, "ttyS0")), os.Symlink(unnamed, filepath.Join(dir, "ttyS1"))); err != nil {
-		t.Fatal(err)
-	}
-	before := speed(named)
-	var c Console
-	if errs := c.Open(dir, []string{"ttyS0"}, []string{"ttyS1"}); errs != nil {
-		t.Fatal(errs)
-	}
-	if got := speed(named); got != before || before == unix.B115200 {
-		t.Errorf("the speed of the line that was named was %#o and is %#o", before, got)
-	}
-	if got := speed(unnamed); got != unix.B115200 {
-		t.Errorf("the speed of the other is %#o", got)
 	}
 }
 

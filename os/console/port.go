@@ -64,28 +64,6 @@ func isTerminal(file *os.File) bool {
 	return err == nil && ioctlErr == nil
 }
 
-// setSpeed sets a serial line to 115,200 bit/s, which is what BMCs have, and leaves
-// it at the driver's 8n1 without flow control. On failure the port is closed.
-func (p *Port) setSpeed() error {
-	raw, err := p.file.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var ioctlErr error
-	err = raw.Control(func(fd uintptr) {
-		var t *unix.Termios
-		if t, ioctlErr = unix.IoctlGetTermios(int(fd), unix.TCGETS); ioctlErr == nil {
-			t.Cflag = t.Cflag&^unix.CBAUD | unix.B115200
-			ioctlErr = unix.IoctlSetTermios(int(fd), unix.TCSETS, t)
-		}
-	})
-	if err := errors.Join(err, ioctlErr); err != nil {
-		p.file.Close()
-		return fmt.Errorf("setting the speed of console %s: %w", p.Name, err)
-	}
-	return nil
-}
-
 // enqueue does not wait: a port that is a full queue behind is dead.
 func (p *Port) enqueue(i item) bool {
 	select {

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/ember-os/ember/os/cmdline"
 	"github.com/ember-os/ember/os/console"
 	"github.com/ember-os/ember/os/power"
 	"github.com/ember-os/ember/os/stage"
@@ -24,7 +25,7 @@ const (
 // wait for one to be asked for.
 func (s *system) fail(ctx context.Context, step string, err error) {
 	if s.voice.console.Ports() == nil {
-		s.openConsoles(console.Names(nil), nil)
+		s.openConsoles(console.Devices(nil, cmdline.SerialNamed))
 	}
 	next := fmt.Sprintf("reboot in %v", s.delay)
 	if s.config.Debug.Shell {
@@ -64,7 +65,7 @@ func (s *system) tellPanic(bug any) {
 	stage.Print(&s.voice, stage.Panic, stage.Field{Key: "error", Value: fmt.Sprint(bug)},
 		stage.Field{Key: "next", Value: fmt.Sprintf("reboot in %v", s.delay)})
 	if s.voice.console.Ports() == nil {
-		s.openConsoles(console.Names(nil), nil)
+		s.openConsoles(console.Devices(nil, cmdline.SerialNamed))
 	}
 }
 

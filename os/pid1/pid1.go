@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/ember-os/ember/os/cmdline"
+	"github.com/ember-os/ember/os/console"
 	"github.com/ember-os/ember/os/output"
 	"github.com/ember-os/ember/os/power"
 	"github.com/ember-os/ember/os/reaper"
@@ -111,8 +112,8 @@ func (s *system) identity() []stage.Field {
 }
 
 // openConsoles has the console write to all consoles from now on.
-func (s *system) openConsoles(named, unnamed []string) []error {
-	errs := s.voice.console.Open(s.devices, named, unnamed)
+func (s *system) openConsoles(devices []console.Device) []error {
+	errs := s.voice.console.Open(s.devices, devices)
 	for _, port := range s.voice.console.Ports() {
 		s.spawn(func() { port.Run(context.Background()) })
 	}

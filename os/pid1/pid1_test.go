@@ -36,7 +36,7 @@ func testSystem(t *testing.T, steps ...step) (s *system, console func() []stage.
 	return s, func() []stage.Line {
 		t.Helper()
 		if s.voice.console.Ports() == nil {
-			s.openConsoles(nil, nil)
+			s.openConsoles(nil)
 		}
 		if err := s.voice.console.Flush(t.Context()); err != nil {
 			t.Fatal(err)
@@ -218,7 +218,7 @@ func TestStop(t *testing.T) {
 	if end := os.Getenv("END"); end != "" {
 		s := newSystem(nil)
 		s.devices, s.output = t.TempDir(), t.TempDir()
-		s.openConsoles(nil, nil)
+		s.openConsoles(nil)
 		s.spawn(func() { s.reaper.Run(t.Context()) })
 		if _, err := s.reaper.Start("/proc/self/exe", []string{"child"}, &syscall.ProcAttr{}); err != nil {
 			t.Fatal(err)
@@ -344,7 +344,7 @@ func TestVoice(t *testing.T) {
 	s.log.Info("nobody needs to see this")
 	s.log.Debug("nobody needs to know this")
 	s.say("a line for people")
-	s.openConsoles(nil, nil)
+	s.openConsoles(nil)
 	s.voice.console.Flush(t.Context())
 	text, err := os.ReadFile(filepath.Join(s.devices, "console"))
 	if want := "ember: warning: it goes on err=\"a reason\"\nember: a line for people\n"; string(text) != want || err != nil {

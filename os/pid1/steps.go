@@ -77,12 +77,8 @@ func setKernelPanic(d time.Duration) error {
 }
 
 func (s *system) showConsole(context.Context) ([]stage.Field, error) {
-	named := console.Names(s.config.Consoles)
-	var unnamed []string
-	if s.config.SerialLines == cmdline.SerialAll {
-		unnamed = console.Unnamed(named)
-	}
-	s.warn("a console stays dark", s.openConsoles(named, unnamed)...)
+	devices := console.Devices(s.config.Consoles, s.config.SerialLines)
+	s.warn("a console may stay dark", s.openConsoles(devices)...)
 	var names []string
 	for _, port := range s.voice.console.Ports() {
 		names = append(names, port.Name)

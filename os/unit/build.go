@@ -2,6 +2,8 @@ package unit
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -20,6 +22,7 @@ type builder struct {
 	typ                           string
 	startTimeout                  *time.Duration
 	standardOutput, standardError Output
+	refused                       map[string]string // by directive: why its value keeps the unit from running
 }
 
 // The defaults of systemd.service(5) and systemd-system.conf(5).
@@ -31,7 +34,7 @@ const (
 )
 
 func newBuilder(name string) *builder {
-	b := &builder{unit: Unit{Name: name}}
+	b := &builder{unit: Unit{Name: name}, refused: map[string]string{}}
 	if kind(name) == service {
 		b.unit.Service = &Service{
 			WorkingDirectory: "/",
@@ -103,6 +106,9 @@ func (b *builder) finish() Unit {
 }
 
 func (b *builder) finishService(s *Service) {
+	for _, name := range slices.Sorted(maps.Keys(b.refused)) {
+		b.fail("%s", b.refused[name])
+	}
 	switch b.typ {
 	case "", "simple", "exec", "dbus", "idle":
 		s.Type = Simple

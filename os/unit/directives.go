@@ -138,10 +138,11 @@ func only(words ...string) directive {
 	}
 }
 
-// rootOnly refuses to run as root what should not be.
+// rootOnly refuses to run as root what should not be; the last value counts.
 func rootOnly(b *builder, value string) error {
+	delete(b.refused, b.at.Name)
 	if value != "" && value != "root" && value != "0" {
-		b.fail("%s=%q is not supported: every service runs as root", b.at.Name, value)
+		b.refused[b.at.Name] = fmt.Sprintf("%s: %s=%q is not supported: every service runs as root", b.at.where(), b.at.Name, value)
 	}
 	return nil
 }

@@ -10,20 +10,21 @@ import (
 )
 
 // commands adds command lines to a list, as in "Command lines" of
-// systemd.service(5); an empty value clears it. A command that makes no sense keeps
-// the unit from running, unless its failure would be ignored too.
+// systemd.service(5); an empty value clears it. As long as it has a command that makes
+// no sense the unit does not run, unless its failure would be ignored too.
 func commands(list func(*Service) *[]Command) directive {
 	return func(b *builder, value string) error {
 		if value == "" {
 			*list(b.unit.Service) = nil
+			delete(b.refused, b.at.Name)
 			return nil
 		}
 		for rest := value; rest != ""; {
 			var c Command
 			var err error
 			if c, rest, err = b.command(rest); err != nil {
-				if !c.IgnoreFailure {
-					b.fail("%s: %s=: %v", b.at.where(), b.at.Name, err)
+				if _, already := b.refused[b.at.Name]; !already && !c.IgnoreFailure {
+					b.refused[b.at.Name] = fmt.Sprintf("%s: %s=: %v", b.at.where(), b.at.Name, err)
 				}
 				return err
 			}

@@ -121,6 +121,17 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
+// TestRepair has a drop-in that replaces what keeps a unit from running.
+func TestRepair(t *testing.T) {
+	u := load(t, map[string]string{
+		"usr:a.service":      "[Service]\nUser=a\nGroup=a\nExecStartPre=/pre %H\nExecStart=/a %H\n",
+		"a.service.d/1.conf": "[Service]\nUser=root\nGroup=\nExecStartPre=\nExecStart=\nExecStart=/b\n",
+	}, "a.service")["a.service"]
+	if u.Error != "" || u.Service.ExecStartPre != nil || len(u.Service.ExecStart) != 1 || u.Service.ExecStart[0].Path != "/b" {
+		t.Errorf("%+v %+v", u, u.Service)
+	}
+}
+
 func TestDashedDropIns(t *testing.T) {
 	u := load(t, map[string]string{
 		"a-b-c.service":            run,

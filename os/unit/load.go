@@ -1,6 +1,7 @@
 package unit
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -17,7 +18,7 @@ var given = []string{
 	"timers.target",
 }
 
-// What Load reads at most, so that PID 1 can read what it makes of it.
+// What Load reads at most. What it makes of that is at most MaxJSON.
 const (
 	mostUnits    = 512 // a template may want ever new instances of itself
 	mostProblems = 32  // of one unit
@@ -26,7 +27,8 @@ const (
 // Load reads the named units and all that they require and want from the Dirs
 // under root, "" for the system's own: unit files, drop-ins, .wants and .requires
 // directories, aliases, masks and templates as in systemd.unit(5). What is wrong
-// with a file is in its unit's Problems and Error, never an end of the whole.
+// with a file is in its unit's Problems and Error, never an end of the whole. Where
+// all are more than Decode reads, the largest ones do not run.
 //
 // After has what Before= of other units says, a target's own units unless they are
 // after the target, and only units that are in the result. What is wanted and not
@@ -55,7 +57,31 @@ func Load(root string, names ...string) []Unit {
 		all = append(all, u)
 	}
 	breakCycles(all)
+	fit(all)
 	return all
+}
+
+// fit leaves the largest units without all but an error, until Decode takes what Encode makes of all of them.
+func fit(all []Unit) {
+	encoded := func(u Unit) int {
+		text, _ := json.Marshal(u) // strings and numbers always can be
+		return len(text) + len(",")
+	}
+	bySize := make([]int, len(all))
+	sizes, sum := make([]int, len(all)), len("[]\n")
+	for i, u := range all {
+		bySize[i], sizes[i] = i, encoded(u)
+		sum += sizes[i]
+	}
+	slices.SortStableFunc(bySize, func(a, b int) int { return sizes[b] - sizes[a] })
+	for _, i := range bySize {
+		if sum <= MaxJSON {
+			return
+		}
+		all[i] = Unit{Name: all[i].Name, Error: fmt.Sprintf(
+			"it takes %d KiB of what init reads, which is too much: all units together may take %d KiB", (sizes[i]+1023)>>10, MaxJSON>>10)}
+		sum -= sizes[i] - encoded(all[i])
+	}
 }
 
 type loader struct {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -320,6 +321,43 @@ func TestHostileTrees(t *testing.T) {
 				t.Errorf("%d problems, %q", n, u.Error)
 			}
 		}
+	}
+}
+
+// TestTooMuch has units that are more than PID 1 reads: too many that are large, and one that is too large alone.
+func TestTooMuch(t *testing.T) {
+	variables := func(size int) string { return "[Service]\nEnvironment=X=" + strings.Repeat("<", size) + "\n" }
+	files := map[string]string{
+		"m@.service":   "[Unit]\nWants=m@%ia.service m@%ib.service\n" + run + variables(2000),
+		"a.target":     "[Unit]\nWants=m@x.service z.service\n",
+		"huge.service": run,
+		"z.service":    run + variables(10),
+	}
+	for i := range 17 {
+		files[fmt.Sprintf("huge.service.d/%d.conf", i)] = variables(60000)
+	}
+	units := Load(root(t, files), "a.target", "huge.service")
+	var text bytes.Buffer
+	if err := Encode(&text, units); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Decode(&text); err != nil || len(got) != mostUnits {
+		t.Fatalf("%d units, %v", len(got), err)
+	}
+	left := 0
+	for _, u := range units {
+		switch {
+		case u.Error == "":
+			left++
+		case u.Name == "a.target", u.Name == "z.service", !strings.HasSuffix(u.Error, "which is too much: all units together may take 1024 KiB"):
+			t.Errorf("%s does not run: %s", u.Name, u.Error)
+		}
+		if u.Name == "huge.service" && u.Error == "" {
+			t.Error("a unit that is too large runs")
+		}
+	}
+	if left < MaxJSON/20000 {
+		t.Errorf("only %d units run", left)
 	}
 }
 

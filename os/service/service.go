@@ -10,7 +10,8 @@
 //   - StartTimeout is for all commands of a start together, StopTimeout for the end
 //     of all processes and then again for all ExecStopPost commands together.
 //   - KillMode=none is KillMode=process. What both leave behind ends with the machine:
-//     a manager that stops ends it as KillMode=control-group does.
+//     a manager that stops ends it as KillMode=control-group does, with a Grace instead
+//     of StopTimeout if its service is over or waits to be restarted.
 //   - A start that a manager that stops has cut short is no failure.
 //
 // No lock is ever held while something is waited for. Each unit that was started has
@@ -65,7 +66,7 @@ type Options struct {
 	BackOffMax time.Duration // the longest delay before a restart; 0 for a minute
 	UpTime     time.Duration // after which a restart is not "in a row"; 0 for a minute
 	KillTime   time.Duration // for processes to vanish after SIGKILL; 0 for 5 s
-	Grace      time.Duration // for units whose turn to stop comes too late; 0 for 3 s
+	Grace      time.Duration // for units whose turn to stop comes too late, and for what was left behind; 0 for 3 s
 }
 
 const slice = "system.slice"
@@ -219,9 +220,10 @@ func (m *Manager) Wait(ctx context.Context, name string) (State, error) {
 
 // Stop stops everything: each unit once those that started after it have ended. When
 // ctx ends it kills those that were asked to stop. The others are still asked, in order
-// for one Grace and then all at once, and killed a Grace after that. It returns no later
-// than two Graces and three KillTimes after the end of ctx, with an error that names those
-// that it has killed so. It is called once; the manager does nothing after it.
+// for one Grace and then all at once, and killed a Grace after that. What services have
+// left behind is asked last, and killed a Grace after that. It returns no later than three
+// Graces and three KillTimes after the end of ctx, with an error that names those that
+// have had no more time. It is called once; the manager does nothing after it.
 func (m *Manager) Stop(ctx context.Context) error {
 	m.mu.Lock()
 	if m.stopping {

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
+
+	"github.com/ember-os/ember/os/cgroup"
 )
 
 // The longest time between two looks at whether processes have ended, which they
@@ -53,11 +56,12 @@ func (a *activation) stop() {
 		if a.ctx.Err() == nil {
 			return
 		}
+		a.limit(a.sv.StopTimeout)
 		fallthrough
 	default:
 		a.warn(a.processes.signal(syscall.SIGTERM))
 		a.warn(a.processes.signal(syscall.SIGCONT))
-		a.wait(a.gone, a.timer.C)
+		a.await(a.gone)
 	}
 	a.kill()
 }
@@ -69,15 +73,24 @@ func (a *activation) stopProcess() {
 	}
 	a.process.Signal(syscall.SIGTERM)
 	a.process.Signal(syscall.SIGCONT)
-	a.wait(a.hasEnded, a.timer.C)
+	a.await(a.hasEnded)
 }
+
+// await waits until what was asked to end has done so, or has no more time.
+func (a *activation) await(ended func() bool) {
+	if !a.wait(ended, a.timer.C) {
+		a.sayStuck()
+	}
+}
+
+// sayStuck names who took the time.
+func (a *activation) sayStuck() { a.m.o.Log.Warn(a.shortName() + ": killing what does not end") }
 
 // kill kills what is left.
 func (a *activation) kill() {
 	if a.gone() {
 		return
 	}
-	a.m.o.Log.Warn(a.shortName() + ": killing what does not end")
 	a.warn(a.processes.kill())
 	limit := time.After(a.m.o.KillTime)
 	for delay := time.Millisecond; !a.gone(); delay = min(2*delay, pollDelay) {
@@ -90,17 +103,19 @@ func (a *activation) kill() {
 	}
 }
 
-// wait waits for a condition until limit, or until there is no more time.
-func (a *activation) wait(condition func() bool, limit <-chan time.Time) {
+// wait waits for a condition until limit, or until there is no more time, and tells
+// whether it has come about.
+func (a *activation) wait(condition func() bool, limit <-chan time.Time) bool {
 	for delay := time.Millisecond; !condition(); delay = min(2*delay, pollDelay) {
 		select {
 		case <-time.After(delay):
 		case <-limit:
-			return
+			return false
 		case <-a.hurry:
-			return
+			return false
 		}
 	}
+	return true
 }
 
 // hasEnded tells whether the process that was started last has ended.
@@ -140,6 +155,7 @@ func (a *activation) clean(res result) result {
 			res = post
 		}
 		if !a.hasEnded() { // it has taken too long
+			a.sayStuck()
 			a.process.Signal(syscall.SIGKILL)
 			break
 		}
@@ -157,7 +173,7 @@ func (a *activation) leavesProcesses() bool {
 	return a.sv.KillMode == "process" || a.sv.KillMode == "none"
 }
 
-// sweep kills what services have left behind.
+// sweep asks what services have left behind to end, and kills it after a Grace.
 func (m *Manager) sweep() error {
 	if m.o.Cgroups == nil {
 		return nil
@@ -166,19 +182,50 @@ func (m *Manager) sweep() error {
 	if err != nil {
 		return err
 	}
-	limit := time.Now().Add(m.o.KillTime)
+	if empty, err := emptied(g, 0); empty || err != nil {
+		return err
+	}
+	if err := errors.Join(g.Signal(syscall.SIGTERM), g.Signal(syscall.SIGCONT)); err != nil {
+		m.o.Log.Warn("some processes are killed without having been asked to end", "err", err)
+	}
+	if empty, err := emptied(g, m.o.Grace); empty || err != nil {
+		return err
+	}
+	m.o.Log.Warn(strings.Join(m.populated(), ", ") + ": killing what does not end")
+	if err := g.Kill(); err != nil {
+		return err
+	}
+	empty, err := emptied(g, m.o.KillTime)
+	if err == nil && !empty {
+		err = errors.New("stopping services: some processes do not end even when killed")
+	}
+	return err
+}
+
+// emptied waits until a cgroup has no processes, or until limit, and tells whether it has none.
+func emptied(g cgroup.Group, limit time.Duration) (bool, error) {
+	end := time.Now().Add(limit)
 	for delay := time.Millisecond; ; delay = min(2*delay, pollDelay) {
-		if populated, err := g.Populated(); err != nil || !populated {
-			return err
-		}
-		if time.Now().After(limit) {
-			return errors.New("stopping services: some processes do not end even when killed")
-		}
-		if err := g.Kill(); err != nil {
-			return err
+		populated, err := g.Populated()
+		if err != nil || !populated || time.Now().After(end) {
+			return !populated, err
 		}
 		time.Sleep(delay)
 	}
+}
+
+// populated is the names of the units whose cgroups have processes.
+func (m *Manager) populated() []string {
+	var names []string
+	for _, st := range m.Statuses() {
+		if st.Cgroup == "" {
+			continue
+		}
+		if populated, _ := (cgroup.Group{Dir: st.Cgroup}).Populated(); populated {
+			names = append(names, strings.TrimSuffix(st.Name, ".service"))
+		}
+	}
+	return names
 }
 
 func (a *activation) warn(err error) {

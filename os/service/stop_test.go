@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -76,22 +77,51 @@ func TestStopBeforeReady(t *testing.T) {
 	})
 }
 
-// TestLeftBehind has a service that is over and whose process is not.
+// TestLeftBehind has services that are over or wait to be restarted, and whose processes are not: three that end when
+// they are asked, and a deaf one.
 func TestLeftBehind(t *testing.T) {
 	inBoth(t, func(t *testing.T, h *harness) {
 		if h.o.Cgroups == nil {
 			t.Skip("sessions are forgotten with their service")
 		}
-		h.start(with(simple("a.service", "escape:ignore|log:"+h.path("up"), "wait:"+h.path("up"), "exit:0"), func(u *unit.Unit) { u.Service.KillMode = "none" }))
-		h.until("a.service", Dead)
-		if populated, err := (cgroup.Group{Dir: h.status("a.service").Cgroup}).Populated(); !populated || err != nil {
-			t.Errorf("it has left nothing behind: %v", err)
+		leaving := func(name, exit, child string) unit.Unit {
+			up := h.path(name + ".up")
+			return with(simple(name, "escape:"+child+"|log:"+up, "wait:"+up, exit), func(u *unit.Unit) { u.Service.KillMode = "process" })
+		}
+		logging := "logstop:" + h.path("stopped") + ":asked"
+		h.start(leaving("dead.service", "exit:0", logging), leaving("failed.service", "exit:1", logging),
+			with(leaving("restarting.service", "exit:1", logging), func(u *unit.Unit) { u.Service.Restart, u.Service.RestartSec = "always", time.Hour }),
+			with(leaving("deaf.service", "exit:0", "ignore"), func(u *unit.Unit) { u.Service.KillMode = "none" }))
+		for name, state := range map[string]State{"dead.service": Dead, "failed.service": Failed, "restarting.service": Restarting, "deaf.service": Dead} {
+			h.until(name, state)
+			if populated, err := (cgroup.Group{Dir: h.status(name).Cgroup}).Populated(); !populated || err != nil {
+				t.Errorf("%s has left nothing behind: %v", name, err)
+			}
 		}
 		h.stop(patience)
-		h.alone()
-		if err := (cgroup.Group{Dir: h.status("a.service").Cgroup}).Remove(); err != nil {
-			t.Error(err)
+		if got := h.read("stopped", 3); got != strings.Repeat("asked\n", 3) {
+			t.Errorf("what was left behind ended with %q", got)
 		}
+		if logs := h.logs.String(); !strings.Contains(logs, `msg="deaf: killing what does not end"`) {
+			t.Error("the log does not say what was killed")
+		}
+		h.alone()
+		for _, s := range h.Statuses() {
+			if err := (cgroup.Group{Dir: s.Cgroup}).Remove(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// TestDeafLeftovers has a process that outlives its service, and like it does not end when it is asked.
+func TestDeafLeftovers(t *testing.T) {
+	inBoth(t, func(t *testing.T, h *harness) {
+		h.start(with(notifying("a.service", "ignore", "fork:ignore|log:"+h.path("forked"), "wait:"+h.path("forked"), "notify:READY=1"),
+			func(u *unit.Unit) { u.Service.KillMode, u.Service.StopTimeout = "process", 20*time.Millisecond }))
+		h.settle("a.service", Active)
+		h.stop(patience)
+		h.alone()
 	})
 }
 
@@ -121,6 +151,9 @@ func TestStubborn(t *testing.T) {
 		h.stop(patience)
 		if s := h.status("a.service"); s.State != Dead || s.LastExit != "signal SIGKILL" {
 			t.Errorf("stopped: %+v", s)
+		}
+		if !strings.Contains(h.logs.String(), "a: killing what does not end") {
+			t.Error("the log does not say who took the time")
 		}
 	})
 }
@@ -225,6 +258,9 @@ func TestKillModeMixed(t *testing.T) {
 		h.alone()
 		if _, err := os.Stat(h.path("stopped")); err == nil {
 			t.Error("not only the main process got SIGTERM")
+		}
+		if strings.Contains(h.logs.String(), "killing what does not end") {
+			t.Error("the log says that it took time to end")
 		}
 	})
 }

@@ -225,7 +225,11 @@ func (a *activation) complete(ctx context.Context, c unit.Command, environ []str
 func (a *activation) result() result {
 	status, _ := a.process.Wait(context.Background()) // there is no error without an end of the context
 	res := resultOf(status, a.sv.Type == unit.Oneshot || !a.main, a.command.IgnoreFailure)
-	a.update(func(st *Status) { st.LastExit = res.what })
+	if a.main {
+		a.update(func(st *Status) { st.PID, st.LastExit = 0, res.what })
+	} else {
+		res.what = a.command.Path + ": " + res.what
+	}
 	return res
 }
 

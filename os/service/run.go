@@ -107,6 +107,7 @@ func (r *run) obstacle() string {
 func (r *run) repeat(sv *unit.Service) {
 	limit := limiter{interval: sv.LimitInterval, burst: sv.LimitBurst}
 	wait := backOff{first: sv.RestartSec, most: r.m.o.BackOffMax}
+	last := ""
 	for starts := 0; limit.allow(time.Now()); starts++ {
 		r.update(func(st *Status) { st.Text, st.Restarts = "", starts })
 		a := &activation{run: r, sv: sv}
@@ -123,6 +124,7 @@ func (r *run) repeat(sv *unit.Service) {
 			r.end(sv, res)
 			return
 		}
+		last = res.what
 		if a.lasted >= r.m.o.UpTime {
 			wait.reset()
 		}
@@ -137,7 +139,7 @@ func (r *run) repeat(sv *unit.Service) {
 			return
 		}
 	}
-	r.fail("start limit hit")
+	r.fail("start limit hit: " + last)
 }
 
 // end is the end of a service that is not restarted.

@@ -170,7 +170,7 @@ func TestExitsForEver(t *testing.T) {
 			u.Service.Restart, u.Service.LimitInterval, u.Service.LimitBurst = "always", time.Hour, 3
 		}))
 		s := h.until("a.service", Failed)
-		if s.Reason != "start limit hit" || s.Restarts != 2 || s.LastExit != "exit status 7" {
+		if s.Reason != "start limit hit: exit status 7" || s.Restarts != 2 || s.LastExit != "exit status 7" {
 			t.Errorf("given up: %+v", s)
 		}
 		if got := h.read("starts", 3); got != "\n\n\n" {
@@ -214,14 +214,37 @@ func TestPreAndPost(t *testing.T) {
 			u.Service.ExecStartPre = []unit.Command{command("log:"+logs+":pre", "exit:0"), command("abort")}
 			u.Service.ExecStopPost = []unit.Command{command("log:"+logs+":$SERVICE_RESULT $EXIT_CODE $EXIT_STATUS", "exit:0")}
 		}))
-		if s := h.settle("a.service", Failed); s.Reason != "signal SIGKILL" {
-			t.Errorf("failed because of %q", s.Reason)
+		if s := h.settle("a.service", Failed); s.Reason != "/proc/self/exe: signal SIGKILL" || s.LastExit != "" {
+			t.Errorf("failed: %+v", s)
 		}
 		if got := h.read("done", 2); got != "pre\nsignal killed KILL\n" {
 			t.Errorf("done: %q", got)
 		}
 		if _, err := os.Stat(h.path("never")); err == nil {
 			t.Error("it starts although ExecStartPre failed")
+		}
+	})
+}
+
+// TestLastExit has commands before and after the main process, which end in other ways. One waits for the test, after the
+// main process.
+func TestLastExit(t *testing.T) {
+	inBoth(t, func(t *testing.T, h *harness) {
+		h.start(with(simple("a.service", "wait:"+h.path("end"), "exit:7"), func(u *unit.Unit) {
+			u.Service.ExecStartPre = []unit.Command{command("exit:1")}
+			u.Service.ExecStartPre[0].IgnoreFailure = true
+			u.Service.ExecStopPost = []unit.Command{command("wait:"+h.path("go"), "exit:2")}
+		}))
+		if s := h.settle("a.service", Active); s.LastExit != "" || s.PID == 0 {
+			t.Errorf("it has not ended: %+v", s)
+		}
+		appendTo(h.path("end"), "")
+		if s := h.until("a.service", Stopping); s.LastExit != "exit status 7" || s.PID != 0 {
+			t.Errorf("while ExecStopPost runs: %+v", s)
+		}
+		appendTo(h.path("go"), "")
+		if s := h.until("a.service", Failed); s.LastExit != "exit status 7" || s.Reason != "exit status 7" {
+			t.Errorf("failed: %+v", s)
 		}
 	})
 }

@@ -21,8 +21,8 @@ const (
 	Waiting    State = "waiting"  // for the units that it starts after
 	Starting   State = "starting" // until it is ready
 	Active     State = "active"
-	Exited     State = "exited" // it has ended well and counts as active
-	Stopping   State = "stopping"
+	Exited     State = "exited"     // it has ended well and counts as active
+	Stopping   State = "stopping"   // until its processes have ended and ExecStopPost is done
 	Restarting State = "restarting" // it has ended and will be started again
 	Failed     State = "failed"
 	Dead       State = "dead" // it has ended well, or was stopped, or never started
@@ -36,7 +36,7 @@ type Status struct {
 	Since       time.Duration // of the state: nanoseconds since kernel start
 	PID         int           `json:",omitempty"` // of its main process
 	Restarts    int           `json:",omitempty"`
-	LastExit    string        `json:",omitempty"` // how it ended last: "exit status 1"
+	LastExit    string        `json:",omitempty"` // how its main process ended last: "exit status 1"
 	Reason      string        `json:",omitempty"` // why it failed, or for what it is restarted
 	Text        string        `json:",omitempty"` // what it says of itself: STATUS= of sd_notify(3)
 	Cgroup      string        `json:",omitempty"` // the directory

@@ -39,10 +39,13 @@ func (r *run) askToStop(ctx, inOrder context.Context, followers []*run) {
 
 // stop ends the service's processes as KillMode says; see systemd.kill(5).
 func (a *activation) stop() {
-	if a.gone() {
+	gone := a.gone()
+	if !gone || len(a.sv.ExecStopPost) > 0 {
+		a.enter(Stopping, "")
+	}
+	if gone {
 		return
 	}
-	a.enter(Stopping, "")
 	a.limit(a.sv.StopTimeout)
 	switch a.sv.KillMode {
 	case "mixed":

@@ -71,6 +71,9 @@ func (g Group) Set(file, value string) error {
 	return nil
 }
 
+// Thaw lets processes go on that were frozen here. It does nothing about the cgroups above.
+func (g Group) Thaw() error { return g.Set("cgroup.freeze", "0") }
+
 // Populated tells whether there are processes. In a cgroup that does not exist
 // there are none.
 func (g Group) Populated() (bool, error) {

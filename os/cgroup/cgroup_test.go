@@ -98,6 +98,9 @@ func TestGroup(t *testing.T) {
 	wantPopulated(t, g, false)
 	mild, stubborn := start(t, g, "mild"), start(t, inner, "stubborn")
 	wantPopulated(t, g, true)
+	if err := errors.Join(g.Set("cgroup.freeze", "1"), g.Thaw()); err != nil {
+		t.Error(err)
+	}
 	if err := g.Remove(); !errors.Is(err, syscall.EBUSY) {
 		t.Errorf("removing a cgroup with processes: %v", err)
 	}

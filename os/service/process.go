@@ -30,6 +30,10 @@ type processes interface {
 type inCgroup struct{ cgroup.Group }
 
 func (c inCgroup) start(sys *syscall.SysProcAttr, start func() (*reaper.Process, error)) (*reaper.Process, error) {
+	above := cgroup.Group{Dir: filepath.Dir(c.Dir)}
+	if err := errors.Join(above.Thaw(), c.Thaw()); err != nil { // a frozen child would never let us go on
+		return nil, err
+	}
 	dir, err := c.Open()
 	if err != nil {
 		return nil, err

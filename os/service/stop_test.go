@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -111,6 +112,29 @@ func TestLeftBehind(t *testing.T) {
 				t.Error(err)
 			}
 		}
+	})
+}
+
+// TestFrozen has a service with a process that it leaves behind, whose cgroup is frozen, or the one above. It is started
+// again there all the same.
+func TestFrozen(t *testing.T) {
+	inBoth(t, func(t *testing.T, h *harness) {
+		if h.o.Cgroups == nil {
+			t.Skip("sessions can not be frozen")
+		}
+		h.start(with(simple("a.service", "fork:log:"+h.path("forked"), "wait:"+h.path("forked")), func(u *unit.Unit) {
+			u.Service.KillMode, u.Service.Restart = "process", "always"
+			u.Service.ExecStopPost = []unit.Command{command("exit:0")}
+		}))
+		for n, above := range []string{".", ".."} {
+			s := h.poll("a.service", func(s Status) bool { return s.State == Active && s.Restarts == n && s.PID != 0 })
+			h.read("forked", n+1)
+			if err := (cgroup.Group{Dir: filepath.Join(s.Cgroup, above)}).Set("cgroup.freeze", "1"); err != nil {
+				t.Fatal(err)
+			}
+			syscall.Kill(s.PID, syscall.SIGKILL)
+		}
+		h.poll("a.service", func(s Status) bool { return s.State == Active && s.Restarts == 2 })
 	})
 }
 

@@ -5,6 +5,7 @@ package nstest
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"strings"
@@ -28,13 +29,41 @@ func Inside(t *testing.T, flags uintptr) bool {
 		return true
 	}
 	out, err := Command(t, flags).CombinedOutput()
+	judge(t, out, err)
+	return false
+}
+
+// User is a user and a group that are not root.
+const User = 1
+
+// InsideWithUser is Inside for a test that wants User, too. It skips the test where that is not to be had, which takes
+// root.
+func InsideWithUser(t *testing.T, flags uintptr) bool {
+	t.Helper()
+	if os.Getenv(marker) != "" {
+		return true
+	}
+	cmd := Command(t, flags)
+	user := syscall.SysProcIDMap{ContainerID: User, HostID: User, Size: 1}
+	cmd.SysProcAttr.UidMappings = append(cmd.SysProcAttr.UidMappings, user)
+	cmd.SysProcAttr.GidMappings = append(cmd.SysProcAttr.GidMappings, user)
+	out, err := cmd.CombinedOutput()
+	if errors.Is(err, syscall.EPERM) {
+		t.Skipf("there is no other user for us: %v", err)
+	}
+	judge(t, out, err)
+	return false
+}
+
+// judge fails the test if it did in the namespaces.
+func judge(t *testing.T, out []byte, err error) {
+	t.Helper()
 	if err != nil {
 		t.Fatalf("in its namespaces: %v\n%s", err, out)
 	}
 	if !bytes.Contains(out, []byte("--- PASS: "+t.Name())) {
 		t.Fatalf("the test did not run in its namespaces:\n%s", out)
 	}
-	return false
 }
 
 // Command is the command that runs the test in new namespaces, for tests that

@@ -65,7 +65,7 @@ func (a *activation) prepare() error {
 	}
 	a.ready, a.leaving = make(chan struct{}), make(chan struct{})
 	path := filepath.Join(a.m.notifyDir(), a.unit.Name)
-	if a.notifier, err = listen(path, a.hear); err != nil {
+	if a.notifier, err = listen(path, a.processes.has, a.hear); err != nil {
 		return err
 	}
 	a.m.o.Spawn(a.notifier.run)

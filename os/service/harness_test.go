@@ -3,6 +3,7 @@ package service
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"os"
@@ -49,6 +50,10 @@ func behave(words []string) {
 			signal.Ignore(syscall.SIGTERM)
 		case "abort":
 			syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		case "user": // is root no more
+			if err := errors.Join(syscall.Setgid(nstest.User), syscall.Setuid(nstest.User)); err != nil {
+				panic(err)
+			}
 		case "notify":
 			notify(strings.ReplaceAll(arg, "|", "\n"))
 		case "log": // FILE:TEXT with $NAME for variables
@@ -169,6 +174,9 @@ func inBoth(t *testing.T, test func(*testing.T, *harness)) {
 func newHarness(t *testing.T, o Options) *harness {
 	dir, err := os.MkdirTemp("/tmp", "ember-") // not t.TempDir: paths of sockets are short
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // as /run/ember is
 		t.Fatal(err)
 	}
 	h := &harness{t: t, dir: dir, logs: &syncBuffer{}}

@@ -3,11 +3,11 @@ package service
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/ember-os/ember/os/logline"
@@ -66,45 +66,79 @@ func short(s string) string {
 	return strings.ToValidUTF8(s[:min(len(s), statusLimit)], "")
 }
 
-// notifier is the socket that a service tells its state to.
+// notifier is the socket that a service tells its state to. Every process can write to it; heard are those of root, and
+// those that are the service's own.
 type notifier struct {
 	path   string
 	socket *os.File
+	raw    syscall.RawConn
+	own    func(pid int) bool // whether a process is the service's, as long as it runs
 	handle func(message)
+	buf    []byte
 	done   chan struct{} // closed when run is over
 	closed atomic.Bool
 }
 
 // listen makes the socket; run must follow, in a goroutine.
-func listen(path string, handle func(message)) (*notifier, error) {
+func listen(path string, own func(pid int) bool, handle func(message)) (*notifier, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("making a socket: %w", err)
 	}
+	n := &notifier{path: path, socket: os.NewFile(uintptr(fd), path), own: own, handle: handle,
+		buf: make([]byte, messageLimit+1), done: make(chan struct{})}
 	os.Remove(path) // one that was left behind
-	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
-		unix.Close(fd)
+	err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
+	if err == nil {
+		err = unix.Bind(fd, &unix.SockaddrUnix{Name: path})
+	}
+	if err == nil {
+		err = os.Chmod(path, 0o666)
+	}
+	if err == nil {
+		n.raw, err = n.socket.SyscallConn()
+	}
+	if err != nil {
+		n.socket.Close()
 		return nil, fmt.Errorf("making the socket %s: %w", path, err)
 	}
-	return &notifier{path: path, socket: os.NewFile(uintptr(fd), path), handle: handle, done: make(chan struct{})}, nil
+	return n, nil
 }
 
 // run handles messages until close.
 func (n *notifier) run() {
 	defer close(n.done)
-	buf := make([]byte, messageLimit+1)
 	for {
-		size, err := n.socket.Read(buf)
-		switch {
-		case size > messageLimit || err == io.EOF:
-			// Too long, or empty, which os.File takes for the end of a file.
-		case err != nil:
+		var err error
+		closed := n.raw.Read(func(fd uintptr) bool {
+			err = n.take(int(fd))
+			return err != unix.EAGAIN
+		})
+		if closed != nil || err != nil {
 			return
-		default:
-			n.handle(parseMessage(buf[:size]))
 		}
 		time.Sleep(messagePause)
 	}
+}
+
+// take handles a message if it is to be heard.
+func (n *notifier) take(fd int) error {
+	control := make([]byte, unix.CmsgSpace(unix.SizeofUcred)) // no room for files that somebody may send
+	size, controlSize, _, _, err := unix.Recvmsg(fd, n.buf, control, unix.MSG_DONTWAIT)
+	if err == nil && size <= messageLimit && n.hears(control[:controlSize]) {
+		n.handle(parseMessage(n.buf[:size]))
+	}
+	return err
+}
+
+// hears tells by the kernel's word on who has sent a message whether it counts.
+func (n *notifier) hears(control []byte) bool {
+	messages, err := unix.ParseSocketControlMessage(control)
+	if err != nil || len(messages) != 1 {
+		return false
+	}
+	sender, err := unix.ParseUnixCredentials(&messages[0])
+	return err == nil && (sender.Uid == 0 || n.own(int(sender.Pid)))
 }
 
 // close handles what was sent up to now, and then removes the socket.
@@ -116,19 +150,10 @@ func (n *notifier) close() {
 	n.socket.SetReadDeadline(time.Unix(1, 0))
 	<-n.done
 	defer n.socket.Close()
-	raw, err := n.socket.SyscallConn()
-	if err != nil {
-		return
-	}
-	raw.Control(func(fd uintptr) {
-		buf := make([]byte, messageLimit+1)
+	n.raw.Control(func(fd uintptr) {
 		for range messageLimit { // more than fit into a socket's queue
-			size, _, err := unix.Recvfrom(int(fd), buf, unix.MSG_DONTWAIT)
-			if err != nil {
+			if n.take(int(fd)) != nil {
 				return
-			}
-			if size <= messageLimit {
-				n.handle(parseMessage(buf[:size]))
 			}
 		}
 	})

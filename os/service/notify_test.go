@@ -6,16 +6,20 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/ember-os/ember/os/nstest"
+	"github.com/ember-os/ember/os/unit"
 )
 
 func TestParseMessage(t *testing.T) {
 	for text, want := range map[string]message{
 		"":                            {},
 		"READY=1":                     {ready: true},
-		"READY=0\nMAINPID=7\nREADY":   {},
+		"READY=0\nREADY":              {},
 		"STATUS=a=b\nREADY=1\n":       {ready: true, status: "a=b", hasStatus: true},
 		"STATUS=":                     {hasStatus: true},
 		"STATUS=\x1b[31m\xffred\tü":   {status: "?[31m?red?ü", hasStatus: true},
@@ -50,6 +54,36 @@ func FuzzParseMessage(f *testing.F) {
 	})
 }
 
+// TestNotifyUser has a service whose process is root no more when it is ready, and one that speaks for it.
+func TestNotifyUser(t *testing.T) {
+	if !nstest.InsideWithUser(t, syscall.CLONE_NEWPID) {
+		return
+	}
+	inBoth(t, func(t *testing.T, h *harness) {
+		if h.o.Cgroups == nil {
+			t.Skip("whose a process is is not known without cgroups")
+		}
+		if err := os.Mkdir(h.path("all"), 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(h.path("all"), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		var heard []string
+		h.o.OnExtra = func(name, key, value string) { heard = append(heard, name+" "+key+"="+value) }
+		h.start(notifying("a.service", "user", "log:"+h.path("all/socket")+":$NOTIFY_SOCKET", "wait:"+h.path("all/forged"), "notify:X_EMBER_A=own", "notify:READY=1"))
+		socket := strings.TrimSpace(h.read("all/socket", 1))
+		h.start(with(simple("b.service", "user", "notify:X_EMBER_A=forged|READY=1", "log:"+h.path("all/forged")), func(u *unit.Unit) {
+			u.Service.Environment = []string{"NOTIFY_SOCKET=" + socket}
+		}))
+		h.settle("a.service", Active)
+		h.stop(patience)
+		if !slices.Equal(heard, []string{"a.service X_EMBER_A=own"}) {
+			t.Errorf("heard %q", heard)
+		}
+	})
+}
+
 // TestNotifier sends good and bad messages, of which some are left to close.
 func TestNotifier(t *testing.T) {
 	dir, err := os.MkdirTemp("/tmp", "ember-") // not t.TempDir: paths of sockets are short
@@ -60,12 +94,16 @@ func TestNotifier(t *testing.T) {
 	path := filepath.Join(dir, "a.service")
 	var got []string
 	handled := make(chan struct{}, 16)
-	n, err := listen(path, func(m message) {
+	own := func(pid int) bool { return pid == os.Getpid() } // root is heard whatever it says
+	n, err := listen(path, own, func(m message) {
 		got = append(got, m.status)
 		handled <- struct{}{}
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o666 {
+		t.Errorf("others can not write to it: %v, %v", info.Mode(), err)
 	}
 	c, err := net.Dial("unixgram", path)
 	if err != nil {
@@ -82,16 +120,17 @@ func TestNotifier(t *testing.T) {
 	send("STATUS=one")
 	go n.run()
 	<-handled
+	<-handled
 	send("STATUS=two")
 	n.close()
 	n.close()
-	if !slices.Equal(got, []string{"one", "two"}) {
+	if !slices.Equal(got, []string{"", "one", "two"}) {
 		t.Errorf("heard %q", got)
 	}
 	if _, err := c.Write([]byte("x")); err == nil {
 		t.Error("the socket is still there")
 	}
-	if _, err := listen(filepath.Join(dir, strings.Repeat("x", 108)), nil); err == nil {
+	if _, err := listen(filepath.Join(dir, strings.Repeat("x", 108)), nil, nil); err == nil {
 		t.Error("there is a socket with a long path")
 	}
 }

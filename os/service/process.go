@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/ember-os/ember/os/cgroup"
@@ -23,6 +24,7 @@ type processes interface {
 	signal(syscall.Signal) error
 	kill() error
 	empty() (bool, error)
+	has(pid int) bool
 	remove() error // what is left of a service without processes
 }
 
@@ -52,6 +54,11 @@ func (c inCgroup) empty() (bool, error) {
 	return !populated, err
 }
 
+func (c inCgroup) has(pid int) bool {
+	pids, _ := c.PIDs()
+	return slices.Contains(pids, pid)
+}
+
 // inSessions is the process groups of the processes that were started: all that
 // did not leave them.
 type inSessions struct{ leaders []int }
@@ -77,6 +84,9 @@ func (s *inSessions) signal(sig syscall.Signal) error {
 
 func (s *inSessions) kill() error   { return s.signal(syscall.SIGKILL) }
 func (s *inSessions) remove() error { return nil }
+
+// has says no: who has left is not known either.
+func (s *inSessions) has(int) bool { return false }
 
 func (s *inSessions) empty() (bool, error) {
 	var left []int

@@ -2,8 +2,10 @@ package service
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -23,10 +25,12 @@ type activation struct {
 	command unit.Command    // the latest
 	process *reaper.Process // that of command; nil before there is one
 	main    bool            // process is the main one
+	mainPID int             // 0 before there is one
 
 	notifier *notifier     // nil unless Type=notify
 	ready    chan struct{} // closed by READY=1
 	leaving  chan struct{} // closed by STOPPING=1
+	saidPID  int           // the last MAINPID=; the manager's mu is for it
 
 	mu    sync.Mutex // for the time limit, which messages extend
 	timer *time.Timer
@@ -41,7 +45,7 @@ func (a *activation) serve() result {
 	if err := a.prepare(); err != nil {
 		return failure(resources, "%v", err)
 	}
-	defer a.notifier.close()
+	defer a.hearLast()
 	a.limit(a.sv.StartTimeout)
 	res := a.start()
 	if res.ok() && a.ctx.Err() == nil {
@@ -64,7 +68,7 @@ func (a *activation) prepare() error {
 		return nil
 	}
 	a.ready, a.leaving = make(chan struct{}), make(chan struct{})
-	path := filepath.Join(a.m.notifyDir(), a.unit.Name)
+	path := filepath.Join(a.m.notifyDir(), strconv.Itoa(a.number))
 	if a.notifier, err = listen(path, a.processes.has, a.hear); err != nil {
 		return err
 	}
@@ -86,12 +90,24 @@ func (a *activation) hear(msg message) {
 	if msg.stopping {
 		closeOnce(a.leaving)
 	}
+	if msg.mainPID != 0 {
+		a.saidPID = msg.mainPID
+	}
 	a.m.mu.Unlock()
 	if msg.extend > 0 {
 		a.extend(msg.extend)
 	}
 	if a.m.o.OnExtra != nil && msg.extra.key != "" {
 		a.m.o.OnExtra(a.unit.Name, msg.extra.key, msg.extra.value)
+	}
+}
+
+// hearLast hears what is left to be heard, and says if the service believes that another process stands for it.
+func (a *activation) hearLast() {
+	a.notifier.close()
+	if a.ctx.Err() == nil && a.mainPID != 0 && a.saidPID != 0 && a.saidPID != a.mainPID {
+		a.m.o.Log.Warn(fmt.Sprintf("%s: MAINPID=%d is not supported: it ends with process %d, which was started",
+			a.shortName(), a.saidPID, a.mainPID))
 	}
 }
 
@@ -200,6 +216,7 @@ func (a *activation) launch(c unit.Command, environ []string) result {
 	}
 	a.command, a.process = c, p
 	if a.main {
+		a.mainPID = p.PID
 		a.update(func(st *Status) { st.PID = p.PID })
 	}
 	return good

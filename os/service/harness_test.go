@@ -56,6 +56,8 @@ func behave(words []string) {
 			}
 		case "notify":
 			notify(strings.ReplaceAll(arg, "|", "\n"))
+		case "pid": // the same, with its own PID at the end
+			notify(strings.ReplaceAll(arg, "|", "\n") + strconv.Itoa(os.Getpid()))
 		case "log": // FILE:TEXT with $NAME for variables
 			file, text, _ := strings.Cut(arg, ":")
 			appendTo(file, os.ExpandEnv(text))

@@ -27,6 +27,7 @@ type message struct {
 	status          string
 	hasStatus       bool
 	extend          time.Duration // EXTEND_TIMEOUT_USEC=; 0 for none
+	mainPID         int           // MAINPID=; 0 for none
 	extra           extra         // the last X_EMBER_...=
 }
 
@@ -50,6 +51,10 @@ func parseMessage(datagram []byte) message {
 		case "EXTEND_TIMEOUT_USEC":
 			if n, err := strconv.ParseUint(value, 10, 64); err == nil {
 				m.extend = time.Duration(min(n, uint64(extendLimit/time.Microsecond))) * time.Microsecond
+			}
+		case "MAINPID":
+			if n, err := strconv.ParseUint(value, 10, 31); err == nil {
+				m.mainPID = int(n)
 			}
 		default:
 			if strings.HasPrefix(key, extraPrefix) {

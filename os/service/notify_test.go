@@ -20,6 +20,8 @@ func TestParseMessage(t *testing.T) {
 		"":                            {},
 		"READY=1":                     {ready: true},
 		"READY=0\nREADY":              {},
+		"MAINPID=7":                   {mainPID: 7},
+		"MAINPID=-7\nMAINPID=x":       {},
 		"STATUS=a=b\nREADY=1\n":       {ready: true, status: "a=b", hasStatus: true},
 		"STATUS=":                     {hasStatus: true},
 		"STATUS=\x1b[31m\xffred\tü":   {status: "?[31m?red?ü", hasStatus: true},
@@ -80,6 +82,29 @@ func TestNotifyUser(t *testing.T) {
 		h.stop(patience)
 		if !slices.Equal(heard, []string{"a.service X_EMBER_A=own"}) {
 			t.Errorf("heard %q", heard)
+		}
+	})
+}
+
+// TestLongName has a name that would be too long for a socket.
+func TestLongName(t *testing.T) {
+	inBoth(t, func(t *testing.T, h *harness) {
+		name := strings.Repeat("x", 255-len(".service")) + ".service"
+		h.start(notifying(name, "notify:READY=1"))
+		h.settle(name, Active)
+	})
+}
+
+// TestMainPID has services that say which process is theirs: one that is right, and one that is not.
+func TestMainPID(t *testing.T) {
+	inBoth(t, func(t *testing.T, h *harness) {
+		h.start(notifying("right.service", "pid:READY=1|MAINPID=", "exit:0"), notifying("wrong.service", "notify:READY=1|MAINPID=1", "exit:0"))
+		for _, name := range []string{"right.service", "wrong.service"} {
+			h.until(name, Dead)
+		}
+		logs := h.logs.String()
+		if !strings.Contains(logs, "wrong: MAINPID=1 is not supported: it ends with process ") || strings.Contains(logs, "right: MAINPID") {
+			t.Error("the log does not say whose MAINPID= has no effect")
 		}
 	})
 }

@@ -87,6 +87,7 @@ type Manager struct {
 // service is a unit and what it does. The manager's mu is for all fields.
 type service struct {
 	m      *Manager
+	number int // of which each unit has another
 	unit   unit.Unit
 	status Status
 	life   *run       // its latest; nil if it was never started
@@ -183,7 +184,7 @@ func (m *Manager) Start(units []unit.Unit, names ...string) error {
 func (m *Manager) add(u unit.Unit) bool {
 	s := m.units[u.Name]
 	if s == nil {
-		s = &service{m: m, status: Status{Name: u.Name, State: Dead, Since: stage.Now()}}
+		s = &service{m: m, number: len(m.units), status: Status{Name: u.Name, State: Dead, Since: stage.Now()}}
 		m.units[u.Name] = s
 	} else if s.life != nil && s.unit.Service != nil && s.status.State != Failed {
 		return reflect.DeepEqual(s.unit, u)

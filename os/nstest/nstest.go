@@ -55,7 +55,7 @@ func InsideWithUser(t *testing.T, flags uintptr) bool {
 	return false
 }
 
-// judge fails the test if it did in the namespaces.
+// judge fails the test if it did in the namespaces, and says what it left out there.
 func judge(t *testing.T, out []byte, err error) {
 	t.Helper()
 	if err != nil {
@@ -63,6 +63,11 @@ func judge(t *testing.T, out []byte, err error) {
 	}
 	if !bytes.Contains(out, []byte("--- PASS: "+t.Name())) {
 		t.Fatalf("the test did not run in its namespaces:\n%s", out)
+	}
+	for line := range bytes.Lines(out) {
+		if bytes.Contains(line, []byte("--- SKIP: ")) {
+			t.Logf("in its namespaces: %s", bytes.TrimSpace(line))
+		}
 	}
 }
 

@@ -12,6 +12,7 @@
 //   - KillMode=none is KillMode=process. What both leave behind ends with the machine:
 //     a manager that stops ends it as KillMode=control-group does, with a Grace instead
 //     of StopTimeout if its service is over or waits to be restarted.
+//   - The main process is the one that was started, whatever MAINPID= says.
 //   - A start that a manager that stops has cut short is no failure.
 //
 // No lock is ever held while something is waited for. Each unit that was started has
@@ -46,7 +47,8 @@ type Options struct {
 	Spawn  func(func()) // runs a function in a goroutine of its own
 	Log    *slog.Logger
 	// Cgroups is where system.slice is made, with a cgroup for each service. Without
-	// it a service is the sessions of its commands, which its processes can leave.
+	// it a service is the sessions of its commands, which its processes can leave, and
+	// only root's processes are heard.
 	Cgroups *cgroup.Tree
 	// Dir is for services.json and notify, a directory of sockets. The paths of
 	// sockets must not be longer than 107 bytes.

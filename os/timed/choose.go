@@ -64,27 +64,47 @@ func (a answer) low() time.Duration {
 	return max(a.offset, math.MinInt64+a.distance) - a.distance
 }
 
-// choose gives, of at least one answer, the nearest of the largest group whose
-// servers may all be right (Marzullo's algorithm), and the answers that are wrong if
-// it is right.
-func choose(answers []answer) (best answer, wrong []answer) {
+// choose gives, of at least one answer, the nearest of the largest group, and the
+// answers that are wrong if it is right. last is the server that was chosen before.
+func choose(answers []answer, last string) (best answer, wrong []answer) {
+	best = largest(answers, last)[0]
+	for _, a := range answers {
+		if !a.agree(best) {
+			wrong = append(wrong, a)
+		}
+	}
+	return best, wrong
+}
+
+// largest gives the largest group of answers that may all be right (Marzullo's
+// algorithm), the nearest first. Of groups of the same size it is the one that has the
+// server last, for the clock must not go to and fro between servers that disagree, else
+// the one with the nearest answer.
+func largest(answers []answer, last string) []answer {
 	nearer := func(a, b answer) int {
 		return cmp.Or(cmp.Compare(a.distance, b.distance), cmp.Compare(a.offset, b.offset), cmp.Compare(a.server, b.server))
 	}
 	answers = slices.SortedFunc(slices.Values(answers), nearer)
-	most := 0
+	var best []answer
+	hadLast := false
 	for _, a := range answers {
 		// A largest group has the low end of one of its members in common.
 		edge := answer{offset: a.low()}
 		var group []answer
+		hasLast := false
 		for _, b := range answers {
 			if b.agree(edge) {
 				group = append(group, b)
+				hasLast = hasLast || b.server == last
 			}
 		}
-		if len(group) > most || len(group) == most && nearer(group[0], best) < 0 {
-			best, most = group[0], len(group)
+		isBetter := len(group) > len(best)
+		if len(group) == len(best) {
+			isBetter = hasLast && !hadLast || hasLast == hadLast && nearer(group[0], best[0]) < 0
+		}
+		if isBetter {
+			best, hadLast = group, hasLast
 		}
 	}
-	return best, slices.DeleteFunc(answers, best.agree)
+	return best
 }

@@ -15,17 +15,21 @@ func TestChoose(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		answers []answer
+		last    string
 		best    string
 		wrong   []string
 	}{
-		{"one", []answer{{"a", -50 * year, 16 * time.Second, 15}}, "a", nil},
-		{"two that agree", []answer{{"a", 20 * ms, 30 * ms, 1}, {"b", 5 * ms, 10 * ms, 2}}, "b", nil},
-		{"two that do not", []answer{{"a", 73 * year, 30 * ms, 1}, {"b", 5 * ms, 10 * ms, 2}}, "b", []string{"a"}},
-		{"the nearest is wrong", []answer{{"a", 73 * year, 5 * ms, 1}, {"b", 9 * ms, 80 * ms, 2}, {"c", 0, 90 * ms, 2}}, "b", []string{"a"}},
-		{"as far apart as there is time", []answer{{"a", 1<<63 - 1, 9 * ms, 1}, {"b", -1 << 63, 8 * ms, 1}}, "b", []string{"a"}},
-		{"a wide one between two", []answer{{"a", 0, 5 * ms, 1}, {"b", time.Second, 6 * ms, 1}, {"c", 500 * ms, time.Second, 1}, {"d", ms, 7 * ms, 1}}, "a", []string{"b"}},
+		{"one", []answer{{"a", -50 * year, 16 * time.Second, 15}}, "", "a", nil},
+		{"two that agree", []answer{{"a", 20 * ms, 30 * ms, 1}, {"b", 5 * ms, 10 * ms, 2}}, "", "b", nil},
+		{"two that do not", []answer{{"a", 73 * year, 30 * ms, 1}, {"b", 5 * ms, 10 * ms, 2}}, "", "b", []string{"a"}},
+		{"the nearest is wrong", []answer{{"a", 73 * year, 5 * ms, 1}, {"b", 9 * ms, 80 * ms, 2}, {"c", 0, 90 * ms, 2}}, "", "b", []string{"a"}},
+		{"as far apart as there is time", []answer{{"a", 1<<63 - 1, 9 * ms, 1}, {"b", -1 << 63, 8 * ms, 1}}, "", "b", []string{"a"}},
+		{"a wide one between two", []answer{{"a", 0, 5 * ms, 1}, {"b", time.Second, 6 * ms, 1}, {"c", 500 * ms, time.Second, 1}, {"d", ms, 7 * ms, 1}}, "", "a", []string{"b"}},
+		{"two that do not, one of them the last", []answer{{"a", 73 * year, 30 * ms, 1}, {"b", 5 * ms, 10 * ms, 2}}, "a", "a", []string{"b"}},
+		{"the last among two that agree", []answer{{"a", 20 * ms, 30 * ms, 1}, {"b", 5 * ms, 10 * ms, 2}}, "a", "b", nil},
+		{"the last in the smaller group", []answer{{"a", 73 * year, 5 * ms, 1}, {"b", 9 * ms, 80 * ms, 2}, {"c", 0, 90 * ms, 2}}, "a", "b", []string{"a"}},
 	} {
-		best, wrong := choose(test.answers)
+		best, wrong := choose(test.answers, test.last)
 		var names []string
 		for _, a := range wrong {
 			names = append(names, a.server)
@@ -58,7 +62,7 @@ func FuzzChoose(f *testing.F) {
 			offset, distance := binary.LittleEndian.Uint64(words[:]), binary.LittleEndian.Uint64(words[8:])
 			answers = append(answers, answer{"liar", time.Duration(offset), minDistance + time.Duration(distance%uint64(maxDistance-minDistance)), 2})
 		}
-		best, wrong := choose(answers)
+		best, wrong := choose(answers, "liar")
 		if !slices.Contains(answers, best) || slices.Contains(wrong, best) {
 			t.Fatalf("%+v is not one of %+v, or wrong", best, answers)
 		}
@@ -71,7 +75,7 @@ func FuzzChoose(f *testing.F) {
 			t.Errorf("%+v agrees with nobody honest in %+v", best, answers)
 		}
 		random.Shuffle(len(answers), func(i, j int) { answers[i], answers[j] = answers[j], answers[i] })
-		if again, _ := choose(answers); again.offset != best.offset || again.distance != best.distance {
+		if again, _ := choose(answers, "liar"); again.offset != best.offset || again.distance != best.distance {
 			t.Errorf("in another order %+v is chosen, not %+v", again, best)
 		}
 	})

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ember-os/ember/os/logline"
 	"github.com/ember-os/ember/os/netstate"
 	"github.com/ember-os/ember/os/stage"
 )
@@ -50,11 +51,13 @@ type keeper struct {
 	notify   func(string) error
 
 	state   State
-	ready   bool          // init has been told so
-	asked   []string      // the servers of the last round
-	poll    time.Duration // until the next round, if all is well
-	backOff time.Duration // until the next round, if not; 0 if the last one went well
-	doubt   bool          // the last answer was more than stepLimit away
+	ready   bool           // init has been told so
+	asked   []string       // the servers of the last round
+	seen    netstate.State // as it was when it was looked at last
+	poll    time.Duration  // until the next round, if all is well
+	backOff time.Duration  // until the next round, if not; 0 if the last one went well
+	doubt   bool           // the last answer was more than stepLimit away
+	told    logline.Teller
 }
 
 // run returns when ctx ends.
@@ -107,9 +110,10 @@ func (k *keeper) first(ctx context.Context) error {
 	}
 }
 
-// servers gives the ones to be asked now.
+// servers looks at the network and gives the ones to be asked now.
 func (k *keeper) servers() ([]string, error) {
 	s, err := k.network()
+	k.seen = s
 	switch {
 	case k.off:
 		return nil, errNobody("switched off")
@@ -136,9 +140,9 @@ func (k *keeper) round(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	best, wrong := choose(answers)
+	best, wrong := choose(answers, k.state.Source)
 	for _, a := range wrong {
-		k.log.Warn("a time server disagrees with the others", "server", a.server, "by", a.offset-best.offset)
+		k.told.Tell(k.log, slog.LevelWarn, "time server "+a.server+" is not believed", "source", best.server, "differs", a.offset-best.offset)
 	}
 	return k.apply(best)
 }
@@ -237,8 +241,8 @@ func (k *keeper) pause(err error) time.Duration {
 }
 
 // sleep waits, a little less than asked for so that machines that started together
-// do not ask together for ever, or until there are other servers. It is false when
-// ctx ends.
+// do not ask together for ever, or until there are other servers, or those who could
+// not be asked may be within reach. It is false when ctx ends.
 func (k *keeper) sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d - rand.N(d/8))
 	defer timer.Stop()
@@ -247,7 +251,9 @@ func (k *keeper) sleep(ctx context.Context, d time.Duration) bool {
 		case <-timer.C:
 			return true
 		case <-k.changed:
-			if servers, _ := k.servers(); !slices.Equal(servers, k.asked) {
+			before := k.seen
+			servers, _ := k.servers() // the next round reports the error
+			if !slices.Equal(servers, k.asked) || k.backOff > 0 && leadsElsewhere(before, k.seen) {
 				k.backOff = 0
 				return true
 			}
@@ -255,4 +261,11 @@ func (k *keeper) sleep(ctx context.Context, d time.Duration) bool {
 			return false
 		}
 	}
+}
+
+// leadsElsewhere tells whether servers that did not answer before a change of the
+// network, or could not be found, may do so now.
+func leadsElsewhere(before, now netstate.State) bool {
+	return now.Online && !before.Online ||
+		now.Link != "" && (now.Link != before.Link || !slices.Equal(now.DNS, before.DNS))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ember-os/ember/os/logline"
 	"github.com/ember-os/ember/os/netstate"
 	"github.com/ember-os/ember/os/stage"
 )
@@ -56,8 +58,20 @@ func newBench(net netstate.State, answers func(server string) (answer, error)) *
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			b.asked = append(b.asked, question{time.Since(b.start), strings.Join(servers, " ")})
-			a, err := b.answers(servers[0])
-			return []answer{a}, err
+			var answers []answer
+			var errs []error
+			for _, server := range servers {
+				a, err := b.answers(server)
+				if err != nil {
+					errs = append(errs, err)
+					continue
+				}
+				answers = append(answers, a)
+			}
+			if answers == nil {
+				return nil, errors.Join(errs...)
+			}
+			return answers, nil
 		},
 		notify: func(text string) error {
 			b.mu.Lock()
@@ -190,14 +204,15 @@ func TestLateNetwork(t *testing.T) {
 	})
 }
 
-// TestServersChange: new servers are asked at once, other changes of the network do
-// not matter.
+// TestServersChange: new servers are asked at once; as long as the old ones answer, other
+// changes of the network do not matter.
 func TestServersChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(online, offset(0))
 		b.run(t, time.Second)
 		same := online
 		same.Hostname = "node7"
+		same.Link, same.DNS = "eth1", []netip.Addr{netip.MustParseAddr("10.0.2.1")}
 		b.become(same)
 		b.pass(time.Second)
 		other := online
@@ -205,6 +220,93 @@ func TestServersChange(t *testing.T) {
 		b.become(other)
 		if want := []question{{0, "10.0.2.3"}, {2 * time.Second, "10.0.2.4 10.0.2.5"}}; !slices.Equal(b.asked, want) {
 			t.Errorf("asked %v, want %v", b.asked, want)
+		}
+	})
+}
+
+// TestReach: servers that did not answer are asked at once when the network comes back,
+// by another link, or with other name servers.
+func TestReach(t *testing.T) {
+	at := func(link string, online bool, dns string) netstate.State {
+		s := netstate.State{Settled: true, Online: online, Link: link, NTP: []string{"10.0.2.3"}}
+		if dns != "" {
+			s.DNS = []netip.Addr{netip.MustParseAddr(dns)}
+		}
+		return s
+	}
+	for _, test := range []struct {
+		name          string
+		before, after netstate.State
+		asked         bool
+	}{
+		{"back online", at("", false, ""), at("eth0", true, ""), true},
+		{"back without a route", at("", false, ""), at("eth0", false, ""), true},
+		{"a route", at("eth0", false, ""), at("eth0", true, ""), true},
+		{"another link", at("eth0", true, ""), at("eth1", true, ""), true},
+		{"another name server", at("eth0", true, "10.0.2.1"), at("eth0", true, "10.0.2.2"), true},
+		{"offline", at("eth0", true, ""), at("", false, ""), false},
+		{"nothing", at("eth0", true, "10.0.2.1"), at("eth0", true, "10.0.2.1"), false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(at("eth0", true, ""), dead)
+				b.run(t, time.Hour)
+				b.become(test.before)
+				b.pass(time.Second)
+				before := len(b.asked)
+				b.become(test.after)
+				if asked := len(b.asked) > before; asked != test.asked {
+					t.Errorf("asked: %v, want %v", asked, test.asked)
+				}
+			})
+		})
+	}
+}
+
+// TestDisagreement has two servers that disagree, of which now one and now the other is
+// nearer: the one that was believed first is, as long as it answers. That the other is
+// not is told seldom.
+func TestDisagreement(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const wrong = 10 * time.Second
+		net := online
+		net.NTP = []string{"right", "wrong"}
+		b := newBench(net, nil)
+		var log strings.Builder
+		b.log = logline.New(&log, slog.LevelWarn)
+		gone := ""
+		b.answers = func(server string) (answer, error) {
+			if server == gone {
+				return dead(server)
+			}
+			a := answer{server, -b.fake.offset, 20 * time.Millisecond, 2}
+			if server == "wrong" {
+				a.offset += wrong
+				if len(b.asked)%8 >= 4 {
+					a.distance = 10 * time.Millisecond
+				} else {
+					a.distance = 30 * time.Millisecond
+				}
+			}
+			return a, nil
+		}
+		source := func() string { return b.states[len(b.states)-1].Source }
+		b.run(t, 24*time.Hour)
+		if b.fake.steps != nil || source() != "right" {
+			t.Errorf("%s is believed, after steps of %v", source(), b.fake.steps)
+		}
+		if lines, n := strings.Count(log.String(), "\n"), len(b.asked); lines < 1 || lines > 8 || n < 80 {
+			t.Errorf("in %d rounds this is told:\n%s", n, &log)
+		}
+		if !strings.HasPrefix(log.String(), "<4>time server wrong is not believed source=right differs=10s\n") {
+			t.Errorf("told:\n%s", &log)
+		}
+		gone = "right"
+		b.pass(time.Hour)
+		gone = ""
+		b.pass(24 * time.Hour)
+		if want := []time.Duration{wrong}; !slices.Equal(b.fake.steps, want) || source() != "wrong" {
+			t.Errorf("%s is believed after steps of %v, want %v", source(), b.fake.steps, want)
 		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/beevik/ntp"
@@ -21,9 +22,11 @@ const (
 
 	roundTime = 5 * time.Second // to find and ask all servers
 	replyTime = 2 * time.Second // for one reply; a question that gets none is asked twice
-	// grace is how long the first good answer waits for the others, so that a dead
-	// server among good ones does not hold up the boot.
+	// grace is how long the first good answer waits for the others if they can not
+	// outvote it, so that a dead server among good ones does not hold up the boot.
 	grace = 250 * time.Millisecond
+	// patience is how long it waits if they can: for the answer to a second question.
+	patience = replyTime + grace
 )
 
 var errNoAnswer = errors.New("no answer")
@@ -33,6 +36,7 @@ type client struct {
 	built  time.Time
 	now    func() time.Time // nil for the system's clock
 	lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
+	dial   func(ctx context.Context, network, address string) (net.Conn, error)
 
 	mu   sync.Mutex
 	rest map[netip.AddrPort]rest
@@ -52,15 +56,18 @@ type result struct {
 
 // ask asks the servers, names or addresses, all at once: of a name, so many of its
 // addresses that about maxServers are asked. It gives the good answers, or an error:
-// errNobody if there are no such servers.
+// errNobody if there are no such servers. It returns before all have answered if those
+// who have not can not outvote the others, or take longer than patience.
 func (c *client) ask(ctx context.Context, servers []string) ([]answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, roundTime)
 	defer cancel()
 	servers = servers[:min(len(servers), maxServers)]
 	results := make(chan result)
 	var wg sync.WaitGroup
+	var open atomic.Int32 // questions without a result
+	open.Add(int32(len(servers)))
 	for _, server := range servers {
-		wg.Go(func() { c.askServer(ctx, server, maxServers/len(servers), results) })
+		wg.Go(func() { c.askServer(ctx, server, maxServers/len(servers), &open, results) })
 	}
 	go func() {
 		wg.Wait()
@@ -68,15 +75,27 @@ func (c *client) ask(ctx context.Context, servers []string) ([]answer, error) {
 	}()
 	var answers []answer
 	var errs []error
+	var first time.Time // when the first good answer came
+	enough := time.AfterFunc(roundTime, cancel)
+	defer enough.Stop()
 	for r := range results {
+		left := int(open.Add(-1))
 		if r.err != nil {
 			errs = append(errs, r.err)
-			continue
+		} else {
+			answers = append(answers, r.answer)
 		}
 		if answers == nil {
-			defer time.AfterFunc(grace, cancel).Stop()
+			continue
 		}
-		answers = append(answers, r.answer)
+		if first.IsZero() {
+			first = time.Now()
+		}
+		wait := patience
+		if decided(answers, left) {
+			wait = grace
+		}
+		enough.Reset(wait - time.Since(first))
 	}
 	if answers != nil {
 		return answers, nil
@@ -88,6 +107,12 @@ func (c *client) ask(ctx context.Context, servers []string) ([]answer, error) {
 	return nil, err
 }
 
+// decided tells whether more answers can not outvote the largest group of those that
+// are there. Of two servers none ever outvotes the other.
+func decided(answers []answer, more int) bool {
+	return 2*len(largest(answers, "")) >= len(answers)+more
+}
+
 // isUnknown tells that the name service has no server by that name, which another
 // question will not change.
 func isUnknown(err error) bool {
@@ -95,14 +120,17 @@ func isUnknown(err error) bool {
 	return ok && dns.IsNotFound
 }
 
-func (c *client) askServer(ctx context.Context, server string, count int, results chan<- result) {
+// askServer counts a server as one open question until it knows how many it is.
+func (c *client) askServer(ctx context.Context, server string, count int, open *atomic.Int32, results chan<- result) {
 	addresses, err := c.resolve(ctx, server)
 	if err != nil {
 		results <- result{err: fmt.Errorf("looking for %s: %w", server, err)}
 		return
 	}
+	addresses = addresses[:min(len(addresses), count)]
+	open.Add(int32(len(addresses) - 1))
 	var wg sync.WaitGroup
-	for _, a := range addresses[:min(len(addresses), count)] {
+	for _, a := range addresses {
 		wg.Go(func() {
 			answer, err := c.askAddress(ctx, a)
 			if err != nil {
@@ -170,7 +198,7 @@ func (c *client) exchange(ctx context.Context, address netip.AddrPort) (*ntp.Res
 		Timeout:       replyTime,
 		GetSystemTime: c.now,
 		Dialer: func(_, address string) (net.Conn, error) {
-			conn, err := new(net.Dialer).DialContext(ctx, "udp", address)
+			conn, err := c.dial(ctx, "udp", address)
 			if err == nil {
 				hangUp = context.AfterFunc(ctx, func() { conn.Close() })
 			}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -16,7 +17,7 @@ func newClient(clock *fakeClock) *client {
 			return []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1")}, nil
 		}
 		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: host == "nowhere.example"}
-	}}
+	}, dial: new(net.Dialer).DialContext}
 }
 
 func TestAsk(t *testing.T) {
@@ -80,6 +81,78 @@ func TestAskMany(t *testing.T) {
 	_, err = c.ask(t.Context(), []string{"nowhere.example", "elsewhere.example"})
 	if _, nobody := errors.AsType[errNobody](err); err == nil || nobody {
 		t.Errorf("of servers of which one may be there: %v", err)
+	}
+}
+
+// TestOutvoted has near servers that are wrong, or alone, among far ones, in the time
+// of synctest.
+func TestOutvoted(t *testing.T) {
+	const ms = time.Millisecond
+	liar := func(delay time.Duration) *server { return &server{stratum: 1, delay: delay, wrong: 24 * time.Hour} }
+	honest := func(delay time.Duration) *server { return &server{stratum: 2, delay: delay} }
+	lossy := func(delay time.Duration) *server { return &server{stratum: 2, delay: delay, silent: 1} }
+	silent := func() *server { return &server{silent: 1000} }
+	refusing := func() *server { return &server{leap: 3, kiss: "DENY"} }
+	for name, test := range map[string]struct {
+		servers []*server
+		wrong   time.Duration // of the answer that is chosen
+		took    time.Duration
+	}{
+		"alone":                          {[]*server{honest(ms)}, 0, ms},
+		"two":                            {[]*server{honest(ms), silent()}, 0, ms + grace},
+		"two that disagree":              {[]*server{liar(ms), honest(600 * ms)}, 24 * time.Hour, ms + grace},
+		"three near ones":                {[]*server{honest(ms), honest(2 * ms), honest(3 * ms)}, 0, 3 * ms},
+		"one of three is dead":           {[]*server{honest(ms), silent(), honest(2 * ms)}, 0, ms + grace},
+		"two of four are dead":           {[]*server{honest(ms), silent(), silent(), honest(2 * ms)}, 0, ms + grace},
+		"a near liar":                    {[]*server{liar(ms), honest(600 * ms), honest(900 * ms)}, 0, 900 * ms},
+		"a near liar, and a dead one":    {[]*server{liar(ms), honest(600 * ms), honest(900 * ms), silent()}, 0, 900 * ms},
+		"a near liar, and lost packets":  {[]*server{liar(100 * ms), lossy(200 * ms), lossy(200 * ms)}, 0, replyTime + 200*ms},
+		"only the near one lives":        {[]*server{honest(ms), silent(), silent()}, 0, ms + patience},
+		"the others refuse":              {[]*server{honest(ms), refusing(), refusing()}, 0, ms},
+		"the others refuse, or are dead": {[]*server{honest(ms), refusing(), silent()}, 0, ms + grace},
+	} {
+		setUp := func() (c *client, addresses []string) {
+			began := time.Now()
+			now := func() time.Time { return built.Add(time.Hour).Add(time.Since(began)) }
+			byAddress := map[string]*server{}
+			var pool []netip.Addr
+			for i, s := range test.servers {
+				s.asked.Store(0)
+				s.clock = func() time.Time { return now().Add(s.wrong) }
+				pool = append(pool, netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}))
+				addresses = append(addresses, pool[i].String())
+				byAddress[addresses[i]+":123"] = s
+			}
+			lookup := func(context.Context, string, string) ([]netip.Addr, error) { return pool, nil }
+			dial := func(_ context.Context, _, address string) (net.Conn, error) { return byAddress[address].pipe(), nil }
+			return &client{built: built, now: now, lookup: lookup, dial: dial}, addresses
+		}
+		check := func(t *testing.T, c *client, servers ...string) {
+			began := time.Now()
+			answers, err := c.ask(t.Context(), servers)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(began); took != test.took {
+				t.Errorf("it took %v, want %v", took, test.took)
+			}
+			if best, _ := choose(answers, ""); (best.offset - test.wrong).Abs() > time.Second {
+				t.Errorf("of %+v, %+v is chosen", answers, best)
+			}
+			time.Sleep(time.Second) // until no server thinks any more
+		}
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, addresses := setUp()
+				check(t, c, addresses...)
+			})
+		})
+		t.Run(name+", by one name", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, _ := setUp()
+				check(t, c, "pool.example")
+			})
+		})
 	}
 }
 

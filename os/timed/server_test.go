@@ -28,7 +28,7 @@ type packet struct {
 	Reference, Origin, Receive, Transmit uint64
 }
 
-// server is an NTP server on the loopback interface.
+// server is an NTP server, on the loopback interface or at the end of a pipe.
 type server struct {
 	leap       uint8
 	stratum    uint8
@@ -36,6 +36,10 @@ type server struct {
 	dispersion time.Duration // of its root
 	clock      func() time.Time
 	silent     int32 // so many questions get no answer
+
+	// Of one that is asked by a pipe:
+	delay time.Duration // from a question to the answer
+	wrong time.Duration // its clock
 
 	address string
 	asked   atomic.Int32
@@ -69,28 +73,59 @@ func (s *server) serve(conn net.PacketConn) {
 		if err != nil {
 			return
 		}
-		received := s.clock()
-		var p packet
-		if binary.Read(bytes.NewReader(buf[:n]), binary.BigEndian, &p) != nil || p.Flags&7 != 3 {
-			continue // not a client
-		}
-		number := s.asked.Add(1)
-		s.heard <- struct{}{}
-		if number <= s.silent {
-			continue
-		}
-		reply := packet{
-			Flags: s.leap<<6 | 4<<3 | 4, Stratum: s.stratum, Poll: 6, Precision: -20,
-			RootDispersion: uint32(s.dispersion * (1 << 16) / time.Second),
-			Reference:      timestamp(received.Add(-10 * time.Second)),
-			Origin:         p.Transmit, Receive: timestamp(received), Transmit: timestamp(s.clock()),
-		}
-		copy(reply.ReferenceID[:], s.kiss)
-		var out bytes.Buffer
-		if binary.Write(&out, binary.BigEndian, reply) == nil {
-			conn.WriteTo(out.Bytes(), from) // the client has gone if this fails
+		if reply := s.reply(buf[:n]); reply != nil {
+			conn.WriteTo(reply, from) // the client has gone if this fails
 		}
 	}
+}
+
+// pipe gives a connection to the server for one question.
+func (s *server) pipe() net.Conn {
+	client, conn := net.Pipe()
+	go func() {
+		defer conn.Close()
+		buf := make([]byte, 1024)
+		n, err := conn.Read(buf)
+		if err != nil {
+			return
+		}
+		time.Sleep(s.delay / 2)
+		reply := s.reply(buf[:n])
+		time.Sleep(s.delay / 2)
+		if reply != nil {
+			conn.Write(reply)
+		}
+		conn.Read(buf) // until the client hangs up
+	}()
+	return client
+}
+
+// reply answers a question, nil for nothing.
+func (s *server) reply(question []byte) []byte {
+	received := s.clock()
+	var p packet
+	if binary.Read(bytes.NewReader(question), binary.BigEndian, &p) != nil || p.Flags&7 != 3 {
+		return nil // not a client
+	}
+	number := s.asked.Add(1)
+	if s.heard != nil {
+		s.heard <- struct{}{}
+	}
+	if number <= s.silent {
+		return nil
+	}
+	reply := packet{
+		Flags: s.leap<<6 | 4<<3 | 4, Stratum: s.stratum, Poll: 6, Precision: -20,
+		RootDispersion: uint32(s.dispersion * (1 << 16) / time.Second),
+		Reference:      timestamp(received.Add(-10 * time.Second)),
+		Origin:         p.Transmit, Receive: timestamp(received), Transmit: timestamp(s.clock()),
+	}
+	copy(reply.ReferenceID[:], s.kiss)
+	var out bytes.Buffer
+	if binary.Write(&out, binary.BigEndian, reply) != nil {
+		return nil
+	}
+	return out.Bytes()
 }
 
 // timestamp is seconds since 1900, and the fraction of a second, in its era.

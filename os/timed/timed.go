@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	c := client{built: version.Built(), lookup: net.DefaultResolver.LookupNetIP}
+	c := client{built: version.Built(), lookup: net.DefaultResolver.LookupNetIP, dial: new(net.Dialer).DialContext}
 	k := keeper{
 		log:      log,
 		clock:    clock.System{},

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -153,8 +154,8 @@ func TestRack(t *testing.T) {
 		Boot: Boot{Network: true, MAC: "e4:43:4b:00:00:02", Link: "eth0", Entry: "Boot000A", Description: "PXE Slot 1"},
 		TPM:  &TPM{Version: "2.0", Driver: "tpm_tis"},
 		Disks: []Disk{
-			{Name: "nvme0n1", Bytes: 1600321314816, Model: "Dell Express Flash PM1725b 1.6TB SFF", Serial: "S3X0NA0K", Transport: NVMe},
 			{Name: "sda", Bytes: 479559942144, Model: "PERC H740P Mini", Serial: "ab12", Transport: RAID, Rotational: true},
+			{Name: "nvme0n1", Bytes: 1600321314816, Model: "Dell Express Flash PM1725b 1.6TB SFF", Serial: "S3X0NA0K", Transport: NVMe},
 		},
 		NICs: []NIC{
 			{Name: "eth0", MAC: "e4:43:4b:00:00:02", Driver: "bnxt_en", Address: "0000:19:00.0", ID: "14e4:16d7", Carrier: true, SpeedMbit: 25000},
@@ -213,6 +214,35 @@ func TestGuest(t *testing.T) {
 	got := Read(plant(t, guest), net.HardwareAddr{0x52, 0x54, 0, 0x12, 0x34, 0x56})
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// TestOrder has more disks than there are letters, and more NICs than there are digits.
+func TestOrder(t *testing.T) {
+	var disks, nics, files []string
+	for i := range 30 {
+		name := "sd" + string(rune('a'+i%26))
+		if i >= 26 {
+			name = "sda" + string(rune('a'+i%26))
+		}
+		disks = append(disks, name)
+		files = append(files, "sys/block/"+name+"/size = 8")
+	}
+	for i := range 12 {
+		name := "eth" + strconv.Itoa(i)
+		nics = append(nics, name)
+		files = append(files, "sys/class/net/"+name+"/device/vendor = 0x8086")
+	}
+	m := Read(plant(t, strings.Join(files, "\n")), nil)
+	var gotDisks, gotNICs []string
+	for _, d := range m.Disks {
+		gotDisks = append(gotDisks, d.Name)
+	}
+	for _, n := range m.NICs {
+		gotNICs = append(gotNICs, n.Name)
+	}
+	if !slices.Equal(gotDisks, disks) || !slices.Equal(gotNICs, nics) {
+		t.Errorf("got %v and %v", gotDisks, gotNICs)
 	}
 }
 

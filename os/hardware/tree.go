@@ -1,9 +1,11 @@
 package hardware
 
 import (
+	"cmp"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -51,7 +53,8 @@ func (t tree) exists(name ...string) bool {
 	return err == nil
 }
 
-// list is the names in a directory, in order.
+// list is the names in a directory, in the order in which they are given: sdb before
+// sdaa, eth2 before eth10.
 func (t tree) list(name ...string) []string {
 	entries, err := os.ReadDir(t.path(name...))
 	if err != nil {
@@ -61,6 +64,7 @@ func (t tree) list(name ...string) []string {
 	for i, e := range entries {
 		names[i] = e.Name()
 	}
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(len(a)-len(b), strings.Compare(a, b)) })
 	return names
 }
 

@@ -171,6 +171,9 @@ func TestLKGBootNext(t *testing.T) {
 	must(t, reach(m, machine.Netboot), "from=disk")
 	must(t, reach(m, machine.Fetch), "overlay=kept")
 	says(m, "configured by one")
+	if got := ask(t, m, "ember status | grep '^boot '"); strings.Join(strings.Fields(got), " ") != "boot kexec" {
+		t.Errorf("it says of its boot %q", got)
+	}
 }
 
 // TestLKGSecureBoot has firmware that starts nothing but what is signed: a slot is, and PCR 7 opens its configuration.

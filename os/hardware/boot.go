@@ -32,17 +32,17 @@ func (t tree) flag(name string) (on, ok bool) {
 	return b[0] == 1, true
 }
 
+// kexecLoader is kexec among the boot loaders that x86 Linux knows by number: its
+// documentation of the boot protocol, type_of_loader.
+const kexecLoader = 0xd
+
 func (t tree) boot(mac net.HardwareAddr, nics []NIC) Boot {
-	b := Boot{
-		Partition: strings.ToLower(clean(ucs2(t.variable("LoaderDevicePartUUID", loaderGUID)))),
-		File:      clean(ucs2(t.variable("LoaderImageIdentifier", loaderGUID))),
-	}
-	if current := t.variable("BootCurrent", globalGUID); len(current) == 2 {
-		b.Entry = fmt.Sprintf("Boot%04X", binary.LittleEndian.Uint16(current))
-		o, _ := ParseLoadOption(t.variable(b.Entry, globalGUID)) // as much of it as makes sense
-		b.take(o)
+	b := Boot{Kexec: t.number("proc/sys/kernel/bootloader_type")>>4 == kexecLoader}
+	if !b.Kexec {
+		var from net.HardwareAddr
+		b, from = t.firmwareBoot()
 		if mac == nil {
-			mac = o.MAC
+			mac = from
 		}
 	}
 	if mac != nil {
@@ -55,6 +55,21 @@ func (t tree) boot(mac net.HardwareAddr, nics []NIC) Boot {
 		}
 	}
 	return b
+}
+
+// firmwareBoot is what the firmware, and the stub that it started, say of the boot. After a
+// kexec that is still the boot of the kernel before.
+func (t tree) firmwareBoot() (b Boot, mac net.HardwareAddr) {
+	b.Partition = strings.ToLower(clean(ucs2(t.variable("LoaderDevicePartUUID", loaderGUID))))
+	b.File = clean(ucs2(t.variable("LoaderImageIdentifier", loaderGUID)))
+	current := t.variable("BootCurrent", globalGUID)
+	if len(current) != 2 {
+		return b, nil
+	}
+	b.Entry = fmt.Sprintf("Boot%04X", binary.LittleEndian.Uint16(current))
+	o, _ := ParseLoadOption(t.variable(b.Entry, globalGUID)) // as much of it as makes sense
+	b.take(o)
+	return b, o.MAC
 }
 
 func (b *Boot) take(o LoadOption) {

@@ -70,6 +70,7 @@ const (
 // Boot is how the machine came to this kernel, as far as that is known.
 type Boot struct {
 	Network     bool
+	Kexec       bool   `json:",omitempty"` // by another kernel; what the firmware knows, from Entry on, is then of that one and is left out
 	MAC         string `json:",omitempty"` // of the NIC that was booted from
 	Link        string `json:",omitempty"` // the same NIC by its name
 	Entry       string `json:",omitempty"` // the firmware's boot entry: "Boot0003"

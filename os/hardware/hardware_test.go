@@ -327,6 +327,27 @@ func TestLoader(t *testing.T) {
 	}
 }
 
+// TestKexec: what the firmware says is true of the kernel before.
+func TestKexec(t *testing.T) {
+	for loader, want := range map[int]Boot{
+		0x21: {Network: true, MAC: "e4:43:4b:00:00:02", Entry: "Boot0001", Description: "PXE Slot 1", Partition: "9c5f", File: "old.efi"}, // the EFI stub
+		0xd0: {Kexec: true},
+	} {
+		root := plant(t, "proc/sys/kernel/bootloader_type = "+strconv.Itoa(loader))
+		variable(t, root, "LoaderDevicePartUUID", loaderGUID, wide("9C5F\x00"))
+		variable(t, root, "LoaderImageIdentifier", loaderGUID, wide("old.efi\x00"))
+		variable(t, root, "BootCurrent", globalGUID, []byte{1, 0})
+		variable(t, root, "Boot0001", globalGUID, unhex(t, networkOption))
+		if got := Read(root, nil).Boot; got != want {
+			t.Errorf("%#x: got %+v, want %+v", loader, got, want)
+		}
+		named := Read(root, net.HardwareAddr{2, 0, 0, 0, 0, 7}).Boot
+		if !named.Network || named.MAC != "02:00:00:00:00:07" {
+			t.Errorf("%#x: with a NIC on the command line: %+v", loader, named)
+		}
+	}
+}
+
 func TestModuleSize(t *testing.T) {
 	raw := func(size ...byte) []byte { return append([]byte{17, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, size...) }
 	for _, tt := range []struct {

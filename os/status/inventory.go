@@ -47,7 +47,10 @@ func (b *block) firmware(f hardware.Firmware) {
 }
 
 func (b *block) boot(o hardware.Boot) {
-	from := ""
+	how, from := "", ""
+	if o.Kexec {
+		how = "kexec"
+	}
 	if o.Network {
 		from = "network by " + cmp.Or(o.Link, "a NIC without a driver") + prefixed(", ", o.MAC)
 	}
@@ -55,7 +58,7 @@ func (b *block) boot(o hardware.Boot) {
 	if o.Description != "" {
 		entry += fmt.Sprintf(" %q", o.Description)
 	}
-	b.row("boot", from, entry, o.URI, prefixed("partition ", o.Partition), o.File)
+	b.row("boot", how, from, entry, o.URI, prefixed("partition ", o.Partition), o.File)
 }
 
 func (b *block) disks(disks []hardware.Disk) {

@@ -132,6 +132,7 @@ func TestMany(t *testing.T) {
 			ID: fmt.Sprint("8086:208", i%10), Class: "0880"})
 	}
 	r.Hardware.Unclaimed = append(r.Hardware.Unclaimed, hardware.PCIDevice{Address: "0000:f0:00.0", ID: "1000:00e7", Class: "0104"})
+	r.Hardware.Boot.Kexec = true
 	r.Clock.Why = "no server answers"
 	golden(t, "many.txt", text(r.Lines()))
 }

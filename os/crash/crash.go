@@ -90,7 +90,7 @@ func (d *Dump) Clear() error {
 // part is one file of a dump. Stores have small records, and a dump takes several.
 type part struct {
 	header
-	time time.Time
+	time time.Time // in seconds: not all stores have more
 	text string
 }
 
@@ -115,34 +115,45 @@ func readPart(path string) (part, error) {
 	if !ok {
 		return part{}, fmt.Errorf("%s is no dump that can be read", path)
 	}
-	return part{h, info.ModTime(), text}, nil
+	return part{h, info.ModTime().UTC().Truncate(time.Second), text}, nil
 }
 
-// dumpTime is how long writing one dump may take. Numbers of dumps begin again with
-// every boot, so the same number much earlier is another dump.
+// dumpTime is how long writing one dump may take.
 const dumpTime = time.Minute
+
+// dumps puts parts together that are of one dump, the newest dump last. The kernel
+// writes part 1 first. It counts dumps from 1 in every boot, so after a part of the same
+// number, or of a higher one, another boot's dump begins.
+func dumps(parts []part) [][]part {
+	slices.SortFunc(parts, func(a, b part) int {
+		return cmp.Or(a.time.Compare(b.time), cmp.Compare(a.count, b.count), cmp.Compare(a.part, b.part))
+	})
+	var all [][]part
+	for _, p := range parts {
+		i := len(all) - 1
+		for i >= 0 && (all[i][0].reason != p.reason || all[i][0].count != p.count) {
+			i--
+		}
+		if i < 0 || p.part <= all[i][len(all[i])-1].part || p.time.Sub(all[i][0].time) >= dumpTime {
+			all = append(all, []part{p})
+			continue
+		}
+		all[i] = append(all[i], p)
+	}
+	return all
+}
 
 // newest puts the newest dump together.
 func newest(parts []part) *Dump {
 	if len(parts) == 0 {
 		return &Dump{}
 	}
-	last := slices.MaxFunc(parts, func(a, b part) int {
-		return cmp.Or(a.time.Compare(b.time), cmp.Compare(a.count, b.count))
-	})
-	dumps := map[string]bool{}
-	var ours []part
-	for _, p := range parts {
-		if p.reason == last.reason && p.count == last.count && last.time.Sub(p.time) < dumpTime {
-			ours = append(ours, p)
-		} else {
-			dumps[fmt.Sprint(p.reason, p.count, p.time.Truncate(dumpTime).Unix())] = true
-		}
-	}
-	slices.SortStableFunc(ours, func(a, b part) int { return cmp.Compare(b.part, a.part) }) // part 1 has the end
-	d := &Dump{Reason: last.reason, Time: last.time.UTC().Truncate(time.Second), Older: len(dumps)}
+	all := dumps(parts)
+	ours := all[len(all)-1]
+	last := ours[len(ours)-1]
+	d := &Dump{Reason: last.reason, Time: last.time, Older: len(all) - 1}
 	var lines []logline.Line
-	for _, p := range ours {
+	for _, p := range slices.Backward(ours) { // part 1 has the end
 		for text := range strings.Lines(p.text) {
 			lines = append(lines, record(text))
 		}

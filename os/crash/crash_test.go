@@ -45,11 +45,11 @@ func TestRead(t *testing.T) {
 	}{
 		"parts": {
 			map[string]string{
-				"dmesg-efi_pstore-5": "Panic#2 Part1\n<0>[   12.500000] Kernel panic - not syncing: Fatal exception\n",
+				"dmesg-efi_pstore-3": "Panic#2 Part1\n<0>[   12.500000] Kernel panic - not syncing: Fatal exception\n",
 				"dmesg-efi_pstore-4": "Panic#2 Part2\n<1>[   12.400000] BUG: kernel NULL pointer dereference, address: 0000000000000008\n<4>[   12.450000] Call Trace:\n",
-				"dmesg-efi_pstore-3": "Panic#2 Part3\n<30>[   12.300000] systemd: \x1b[1mhello\n",
-				"dmesg-efi_pstore-2": "Oops#1 Part1\n<4>[   12.450000] Call Trace:\n",
-				"dmesg-efi_pstore-1": "Oops#1 Part2\n<4>[   12.450000] more\n",
+				"dmesg-efi_pstore-5": "Panic#2 Part3\n<30>[   12.300000] systemd: \x1b[1mhello\n",
+				"dmesg-efi_pstore-1": "Oops#1 Part1\n<4>[   12.450000] Call Trace:\n",
+				"dmesg-efi_pstore-2": "Oops#1 Part2\n<4>[   12.450000] more\n",
 				"pmsg-ramoops-9":     "not ours",
 			},
 			Dump{
@@ -70,6 +70,19 @@ func TestRead(t *testing.T) {
 			},
 			Dump{Reason: "Panic", Time: noon.Add(2 * time.Hour), Older: 1, Summary: "Kernel panic - not syncing: sysrq triggered crash",
 				Tail: []logline.Line{line(logline.Emergency, "Kernel panic - not syncing: sysrq triggered crash")}},
+		},
+		"a machine that crashes again and again": {
+			map[string]string{
+				"dmesg-erst-30": "Panic#1 Part1\n<0>Kernel panic - not syncing: third\n",
+				"dmesg-erst-31": "Panic#1 Part2\n<6>third boot\n",
+				"dmesg-erst-15": "Panic#1 Part1\n<0>Kernel panic - not syncing: second\n",
+				"dmesg-efi-15":  "Panic#1 Part2\n<6>second boot\n",
+				"dmesg-pmem-16": "Panic#1 Part3\n<6>long ago\n",
+				"dmesg-erst-0":  "Panic#1 Part1\n<0>Kernel panic - not syncing: first\n",
+				"dmesg-erst-1":  "Panic#1 Part2\n<6>first boot\n",
+			},
+			Dump{Reason: "Panic", Time: noon.Add(31 * time.Second), Older: 2, Summary: "Kernel panic - not syncing: third",
+				Tail: []logline.Line{line(logline.Info, "third boot"), line(logline.Emergency, "Kernel panic - not syncing: third")}},
 		},
 		"both in one second": {
 			map[string]string{

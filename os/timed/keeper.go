@@ -46,7 +46,7 @@ type keeper struct {
 	changed  <-chan struct{} // the network may have changed
 	fallback []string        // the servers if the network names none
 	off      bool            // nobody is asked, ever
-	ask      func(ctx context.Context, servers []string) ([]answer, error)
+	ask      func(ctx context.Context, servers []string, last string) ([]answer, error)
 	publish  func(State) error
 	notify   func(string) error
 
@@ -136,7 +136,7 @@ func (k *keeper) round(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	answers, err := k.ask(ctx, servers)
+	answers, err := k.ask(ctx, servers, k.state.Source)
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ type bench struct {
 	change  chan struct{}
 	answers func(server string) (answer, error)
 	asked   []question
+	last    string // the server that was chosen before, as of the last question
 	told    []message
 	states  []State
 }
@@ -54,9 +55,10 @@ func newBench(net netstate.State, answers func(server string) (answer, error)) *
 			defer b.mu.Unlock()
 			return b.net, nil
 		},
-		ask: func(_ context.Context, servers []string) ([]answer, error) {
+		ask: func(_ context.Context, servers []string, last string) ([]answer, error) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
+			b.last = last
 			b.asked = append(b.asked, question{time.Since(b.start), strings.Join(servers, " ")})
 			var answers []answer
 			var errs []error
@@ -292,8 +294,8 @@ func TestDisagreement(t *testing.T) {
 		}
 		source := func() string { return b.states[len(b.states)-1].Source }
 		b.run(t, 24*time.Hour)
-		if b.fake.steps != nil || source() != "right" {
-			t.Errorf("%s is believed, after steps of %v", source(), b.fake.steps)
+		if b.fake.steps != nil || source() != "right" || b.last != "right" {
+			t.Errorf("%s is believed, %s was before, after steps of %v", source(), b.last, b.fake.steps)
 		}
 		if lines, n := strings.Count(log.String(), "\n"), len(b.asked); lines < 1 || lines > 8 || n < 80 {
 			t.Errorf("in %d rounds this is told:\n%s", n, &log)

@@ -57,8 +57,9 @@ type result struct {
 // ask asks the servers, names or addresses, all at once: of a name, so many of its
 // addresses that about maxServers are asked. It gives the good answers, or an error:
 // errNobody if there are no such servers. It returns before all have answered if those
-// who have not can not outvote the others, or take longer than patience.
-func (c *client) ask(ctx context.Context, servers []string) ([]answer, error) {
+// who have not can not outvote the others, or take longer than patience. last is the
+// server that was chosen before, "" if none was.
+func (c *client) ask(ctx context.Context, servers []string, last string) ([]answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, roundTime)
 	defer cancel()
 	servers = servers[:min(len(servers), maxServers)]
@@ -92,7 +93,7 @@ func (c *client) ask(ctx context.Context, servers []string) ([]answer, error) {
 			first = time.Now()
 		}
 		wait := patience
-		if decided(answers, left) {
+		if decided(answers, left, last) {
 			wait = grace
 		}
 		enough.Reset(wait - time.Since(first))
@@ -108,9 +109,13 @@ func (c *client) ask(ctx context.Context, servers []string) ([]answer, error) {
 }
 
 // decided tells whether more answers can not outvote the largest group of those that
-// are there. Of two servers none ever outvotes the other.
-func decided(answers []answer, more int) bool {
-	return 2*len(largest(answers, "")) >= len(answers)+more
+// are there. Half of all is enough, unless the server that decides a tie may yet answer.
+func decided(answers []answer, more int, last string) bool {
+	votes, all := 2*len(largest(answers, last)), len(answers)+more
+	if last == "" || slices.ContainsFunc(answers, func(a answer) bool { return a.server == last }) {
+		return votes >= all
+	}
+	return votes > all
 }
 
 // isUnknown tells that the name service has no server by that name, which another

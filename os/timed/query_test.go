@@ -39,7 +39,7 @@ func TestAsk(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			address := test.server.start(t)
-			answers, err := newClient(new(fakeClock)).ask(t.Context(), []string{address})
+			answers, err := newClient(new(fakeClock)).ask(t.Context(), []string{address}, "")
 			if test.err != "" {
 				if err == nil || !strings.Contains(err.Error(), test.err) || !strings.Contains(err.Error(), address) {
 					t.Errorf("%v, %v; want an error with %q and the address", answers, err, test.err)
@@ -66,19 +66,19 @@ func TestAskMany(t *testing.T) {
 	silent := &server{stratum: 1, silent: 1000}
 	servers := []string{silent.start(t), "nowhere.example", "pool.example:junk", good.start(t), (&server{stratum: 1}).start(t)}
 	c := newClient(new(fakeClock))
-	answers, err := c.ask(t.Context(), servers)
+	answers, err := c.ask(t.Context(), servers, "")
 	if err != nil || len(answers) != 1 || answers[0].server != good.address {
 		t.Errorf("%+v, %v; want an answer of the good one among the first four", answers, err)
 	}
 	_, port, _ := strings.Cut(good.address, ":")
-	if answers, err := c.ask(t.Context(), []string{"pool.example:" + port}); err != nil || len(answers) != 1 || answers[0].server != good.address {
+	if answers, err := c.ask(t.Context(), []string{"pool.example:" + port}, ""); err != nil || len(answers) != 1 || answers[0].server != good.address {
 		t.Errorf("%+v, %v; want that of the one address that answers", answers, err)
 	}
-	_, err = c.ask(t.Context(), []string{"nowhere.example"})
+	_, err = c.ask(t.Context(), []string{"nowhere.example"}, "")
 	if _, nobody := errors.AsType[errNobody](err); !nobody || err.Error() != "looking for nowhere.example: lookup nowhere.example: no such host" {
 		t.Errorf("of a server that is not there: %v", err)
 	}
-	_, err = c.ask(t.Context(), []string{"nowhere.example", "elsewhere.example"})
+	_, err = c.ask(t.Context(), []string{"nowhere.example", "elsewhere.example"}, "")
 	if _, nobody := errors.AsType[errNobody](err); err == nil || nobody {
 		t.Errorf("of servers of which one may be there: %v", err)
 	}
@@ -95,21 +95,25 @@ func TestOutvoted(t *testing.T) {
 	refusing := func() *server { return &server{leap: 3, kiss: "DENY"} }
 	for name, test := range map[string]struct {
 		servers []*server
+		last    string        // the server that was chosen before
 		wrong   time.Duration // of the answer that is chosen
 		took    time.Duration
 	}{
-		"alone":                          {[]*server{honest(ms)}, 0, ms},
-		"two":                            {[]*server{honest(ms), silent()}, 0, ms + grace},
-		"two that disagree":              {[]*server{liar(ms), honest(600 * ms)}, 24 * time.Hour, ms + grace},
-		"three near ones":                {[]*server{honest(ms), honest(2 * ms), honest(3 * ms)}, 0, 3 * ms},
-		"one of three is dead":           {[]*server{honest(ms), silent(), honest(2 * ms)}, 0, ms + grace},
-		"two of four are dead":           {[]*server{honest(ms), silent(), silent(), honest(2 * ms)}, 0, ms + grace},
-		"a near liar":                    {[]*server{liar(ms), honest(600 * ms), honest(900 * ms)}, 0, 900 * ms},
-		"a near liar, and a dead one":    {[]*server{liar(ms), honest(600 * ms), honest(900 * ms), silent()}, 0, 900 * ms},
-		"a near liar, and lost packets":  {[]*server{liar(100 * ms), lossy(200 * ms), lossy(200 * ms)}, 0, replyTime + 200*ms},
-		"only the near one lives":        {[]*server{honest(ms), silent(), silent()}, 0, ms + patience},
-		"the others refuse":              {[]*server{honest(ms), refusing(), refusing()}, 0, ms},
-		"the others refuse, or are dead": {[]*server{honest(ms), refusing(), silent()}, 0, ms + grace},
+		"alone":                              {[]*server{honest(ms)}, "", 0, ms},
+		"two":                                {[]*server{honest(ms), silent()}, "", 0, ms + grace},
+		"two that disagree":                  {[]*server{liar(ms), honest(600 * ms)}, "", 24 * time.Hour, ms + grace},
+		"two that disagree, the last is far": {[]*server{liar(ms), honest(600 * ms)}, "10.0.0.2", 0, 600 * ms},
+		"the last is near":                   {[]*server{honest(ms), liar(600 * ms)}, "10.0.0.1", 0, ms + grace},
+		"the last is dead":                   {[]*server{silent(), honest(ms)}, "10.0.0.1", 0, ms + patience},
+		"three near ones":                    {[]*server{honest(ms), honest(2 * ms), honest(3 * ms)}, "", 0, 3 * ms},
+		"one of three is dead":               {[]*server{honest(ms), silent(), honest(2 * ms)}, "", 0, ms + grace},
+		"two of four are dead":               {[]*server{honest(ms), silent(), silent(), honest(2 * ms)}, "", 0, ms + grace},
+		"a near liar":                        {[]*server{liar(ms), honest(600 * ms), honest(900 * ms)}, "", 0, 900 * ms},
+		"a near liar, and a dead one":        {[]*server{liar(ms), honest(600 * ms), honest(900 * ms), silent()}, "", 0, 900 * ms},
+		"a near liar, and lost packets":      {[]*server{liar(100 * ms), lossy(200 * ms), lossy(200 * ms)}, "", 0, replyTime + 200*ms},
+		"only the near one lives":            {[]*server{honest(ms), silent(), silent()}, "", 0, ms + patience},
+		"the others refuse":                  {[]*server{honest(ms), refusing(), refusing()}, "", 0, ms},
+		"the others refuse, or are dead":     {[]*server{honest(ms), refusing(), silent()}, "", 0, ms + grace},
 	} {
 		setUp := func() (c *client, addresses []string) {
 			began := time.Now()
@@ -129,14 +133,14 @@ func TestOutvoted(t *testing.T) {
 		}
 		check := func(t *testing.T, c *client, servers ...string) {
 			began := time.Now()
-			answers, err := c.ask(t.Context(), servers)
+			answers, err := c.ask(t.Context(), servers, test.last)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if took := time.Since(began); took != test.took {
 				t.Errorf("it took %v, want %v", took, test.took)
 			}
-			if best, _ := choose(answers, ""); (best.offset - test.wrong).Abs() > time.Second {
+			if best, _ := choose(answers, test.last); (best.offset - test.wrong).Abs() > time.Second {
 				t.Errorf("of %+v, %+v is chosen", answers, best)
 			}
 			time.Sleep(time.Second) // until no server thinks any more
@@ -165,7 +169,7 @@ func TestCancel(t *testing.T) {
 		<-s.heard
 		cancel()
 	}()
-	if _, err := newClient(new(fakeClock)).ask(ctx, []string{s.address}); !errors.Is(err, errNoAnswer) || s.asked.Load() != 1 {
+	if _, err := newClient(new(fakeClock)).ask(ctx, []string{s.address}, ""); !errors.Is(err, errNoAnswer) || s.asked.Load() != 1 {
 		t.Errorf("%v, asked %d times", err, s.asked.Load())
 	}
 }
@@ -176,7 +180,7 @@ func TestKissOfDeath(t *testing.T) {
 		s.start(t)
 		c := newClient(new(fakeClock))
 		for range 3 {
-			if _, err := c.ask(t.Context(), []string{s.address}); err == nil {
+			if _, err := c.ask(t.Context(), []string{s.address}, ""); err == nil {
 				t.Errorf("%s: an answer", code)
 			}
 		}
@@ -190,7 +194,7 @@ func TestKissOfDeath(t *testing.T) {
 		}
 		// When the time is over, it is asked again, and left alone for longer.
 		c.rest[address] = rest{time.Now(), first}
-		c.ask(t.Context(), []string{s.address})
+		c.ask(t.Context(), []string{s.address}, "")
 		if r := c.rest[address]; again && (s.asked.Load() != 2 || r.length != 2*first) {
 			t.Errorf("%s: then asked %d times, left alone for %v", code, s.asked.Load(), r.length)
 		}

@@ -34,7 +34,8 @@ const (
 	progressName = ".sent"
 )
 
-// run logs until ctx ends, and then what is still there.
+// run logs until ctx ends, and then what is still there. It also ends, with an error,
+// when it can not follow the units.
 func (d *daemon) run(ctx context.Context) error {
 	store, err := logs.NewStore(d.store, d.storeLimit)
 	if err != nil {
@@ -57,6 +58,8 @@ func (d *daemon) run(ctx context.Context) error {
 	}
 	var following sync.WaitGroup
 	defer following.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // so that the wait has an end
 	if err := d.followKernel(ctx, &following, to); err != nil {
 		d.log.Warn("the kernel's messages are not logged", "err", err)
 	}

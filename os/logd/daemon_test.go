@@ -267,6 +267,25 @@ func TestWithoutKernel(t *testing.T) {
 	}
 }
 
+// TestWithoutUnits has no directory for the units' output. The kernel could be followed.
+func TestWithoutUnits(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	if err := os.WriteFile(m.output, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- m.run(t.Context()) }()
+	select {
+	case err := <-ended:
+		if err == nil || !strings.Contains(err.Error(), "the directory of the units' output") {
+			t.Errorf("it ends with %v", err)
+		}
+	case <-time.After(limit):
+		t.Fatal("it goes on without any unit")
+	}
+}
+
 func TestNewDaemon(t *testing.T) {
 	config, errs := cmdline.Parse("ember.log=warn syslog_host=10.0.0.9 registry_password=hunter2")
 	d := newDaemon(config)

@@ -25,7 +25,7 @@ func newRedactor(secrets []string) redactor {
 		if s == "" {
 			continue
 		}
-		r = append(r, s, clean([]byte(s)), url.QueryEscape(s), url.PathEscape(s))
+		r = append(r, s, clean([]byte(s)), url.QueryEscape(s), url.PathEscape(s), url.UserPassword("", s).String()[1:])
 		if text, err := json.Marshal(s); err == nil {
 			r = append(r, string(text[1:len(text)-1]))
 		}

@@ -1,15 +1,18 @@
 package logs
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/ember-os/ember/os/logline"
+	"github.com/ember-os/ember/os/nstest"
 )
 
 func entry(unit string, boot time.Duration, text string) Entry {
@@ -158,7 +161,7 @@ func TestCrashedWriter(t *testing.T) {
 	r := NewReader(s.dir, "a.service")
 	defer r.Close()
 	next(t, r)
-	if _, err := s.files["a.service"].WriteString("[0.00"); err != nil {
+	if _, err := s.files["a.service"].WriteString("[0.000000] <6>half"); err != nil {
 		t.Fatal(err)
 	}
 	if got := next(t, r); got != nil {
@@ -171,6 +174,54 @@ func TestCrashedWriter(t *testing.T) {
 	again.add(t, numbered(1, 2)...)
 	if got := next(t, r); !reflect.DeepEqual(got, numbered(1, 2)) {
 		t.Errorf("behind half a line there is %v", got)
+	}
+}
+
+// TestFull fills the filesystem of the log, so that a line is written in part.
+func TestFull(t *testing.T) {
+	if !nstest.Inside(t, syscall.CLONE_NEWNS) {
+		return
+	}
+	dir := t.TempDir()
+	page := os.Getpagesize()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", 2*page)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
+	filler := filepath.Join(dir, "filler")
+	if err := os.WriteFile(filler, make([]byte, page), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := NewStore(filepath.Join(dir, "log"), Limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := NewReader(s.dir, "a.service")
+	defer r.Close()
+	// The last line is cut where what there is of it looks like a whole one.
+	const half, empty = len("[0.000000] <5>00000"), len("[0.000000] <5>\n")
+	first := entry("a.service", 0, "<5>"+strings.Repeat("x", (page-half-empty)%int(numberedSize)))
+	fit := (page - half - len(first.format())) / int(numberedSize)
+	s.add(t, append([]Entry{first}, numbered(0, fit)...)...)
+	for range 2 {
+		if err := s.Append(numbered(fit, fit+1)[0]); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("without room: %v", err)
+		}
+	}
+	if got := next(t, r); !reflect.DeepEqual(got, append([]Entry{first}, numbered(0, fit)...)) {
+		t.Errorf("before there is room: %v", got)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	s.add(t, numbered(fit+1, fit+3)...)
+	if got := next(t, r); !reflect.DeepEqual(got, numbered(fit+1, fit+3)) {
+		t.Errorf("with room again: %v", got)
+	}
+	late := NewReader(s.dir, "a.service")
+	defer late.Close()
+	if got := next(t, late); !reflect.DeepEqual(got[1+fit:], numbered(fit+1, fit+3)) {
+		t.Errorf("a new reader finds %v", got)
 	}
 }
 

@@ -14,8 +14,13 @@ const Limit = 1 << 20
 // previous is behind the name of a file with older lines.
 const previous = ".1"
 
-// Store is the log for its one writer. What a writer that crashed left half
-// written is not completed: readers pass over it.
+// broken ends a line that is half written. It is no UTF-8, so that readers pass over
+// the line.
+const broken = "\xff\n"
+
+// Store is the log for its one writer. A line that is half written, for want of room
+// or because a writer crashed, is not completed: readers pass over it. It is not taken
+// back either, since a reader may have got it.
 type Store struct {
 	dir   string
 	limit int64
@@ -28,6 +33,7 @@ type Store struct {
 type file struct {
 	*os.File
 	size int64
+	half bool // it ends with half a line
 }
 
 // NewStore makes the directory. Each unit's lines may take limit bytes.
@@ -48,9 +54,7 @@ func (s *Store) Append(e Entry) error {
 		f, err = s.rotate(e.Unit)
 	}
 	if err == nil {
-		var n int
-		n, err = f.WriteString(line)
-		f.size += int64(n)
+		err = f.write(line)
 	}
 	if err != nil {
 		return fmt.Errorf("storing a line of %s: %w", e.Unit, err)
@@ -58,7 +62,20 @@ func (s *Store) Append(e Entry) error {
 	return nil
 }
 
-// open opens a unit's file, once, and ends the line that a crash left open.
+// write writes a line, behind the end of one that is half written.
+func (f *file) write(line string) error {
+	if f.half {
+		line = broken + line
+	}
+	n, err := f.WriteString(line)
+	f.size += int64(n)
+	if n > 0 {
+		f.half = err != nil
+	}
+	return err
+}
+
+// open opens a unit's file, once.
 func (s *Store) open(unit string) (*file, error) {
 	if f := s.files[unit]; f != nil {
 		return f, nil
@@ -68,25 +85,23 @@ func (s *Store) open(unit string) (*file, error) {
 		return nil, err
 	}
 	f := &file{File: opened}
-	if err := f.endLine(); err != nil {
+	if err := f.look(); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	s.files[unit] = f
 	return f, nil
 }
 
-func (f *file) endLine() error {
+// look finds out what an earlier writer left.
+func (f *file) look() error {
 	info, err := f.Stat()
 	if err != nil || info.Size() == 0 {
 		return err
 	}
 	f.size = info.Size()
 	last := make([]byte, 1)
-	if _, err := f.ReadAt(last, f.size-1); err != nil || last[0] == '\n' {
-		return err
-	}
-	n, err := f.WriteString("\n")
-	f.size += int64(n)
+	_, err = f.ReadAt(last, f.size-1)
+	f.half = last[0] != '\n'
 	return err
 }
 

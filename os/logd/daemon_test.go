@@ -182,12 +182,36 @@ func TestConsole(t *testing.T) {
 	stop()
 	buf := make([]byte, 64<<10)
 	n, err := console.Read(buf)
-	want := "network: eth0: lease\nnetwork: warning: eth1: ***\nnetwork: " + strings.Repeat("x", consoleLine-1-len("network: ")) + "\nnetwork: error: end\n"
+	want := "1 lines left out\nnetwork: eth0: lease\nnetwork: warning: eth1: ***\nnetwork: " + strings.Repeat("x", consoleLine-1-len("network: ")) + "\nnetwork: error: end\n"
 	if got := string(buf[:n]); got != want || err != nil {
 		t.Errorf("the console shows\n%s%v, want\n%s", got, err, want)
 	}
 	if m.stored(output.Init) != "<0>not twice\n" {
 		t.Errorf("stored %q", m.stored(output.Init))
+	}
+}
+
+// TestConsoleFull has a console that takes nothing for a while.
+func TestConsoleFull(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "console")
+	console := fifo(t, path)
+	c := consoles{path: path, level: slog.LevelInfo}
+	e := logs.Entry{Unit: "a.service", Line: logline.Line{Severity: logline.Info, Text: strings.Repeat("x", consoleLine)}}
+	for c.left < 3 {
+		c.print(e)
+	}
+	buf := make([]byte, 1<<20)
+	if _, err := console.Read(buf); err != nil {
+		t.Fatal(err)
+	}
+	e.Text = "end"
+	for range 2 {
+		c.print(e)
+	}
+	n, err := console.Read(buf)
+	if got, want := string(buf[:n]), "3 lines left out\na: end\na: end\n"; got != want || err != nil {
+		t.Errorf("the console shows %q, %v, want %q", got, err, want)
 	}
 }
 

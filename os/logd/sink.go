@@ -78,7 +78,7 @@ func message(e logs.Entry) syslog.Message {
 }
 
 // consoles is the way to all consoles, through PID 1. What that does not take at
-// once is lost.
+// once is left out and counted, which the next line that it takes tells.
 type consoles struct {
 	path  string // of the FIFO
 	level slog.Level
@@ -86,6 +86,7 @@ type consoles struct {
 	mu   sync.Mutex
 	open bool
 	fd   int
+	left int // lines left out, not told yet
 }
 
 // consoleLine is the bytes of a line that the console shows.
@@ -100,15 +101,28 @@ func (c *consoles) print(e logs.Entry) {
 	line = line[:min(len(line), consoleLine-1)] + "\n"
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.left > 0 {
+		line = fmt.Sprintf("%d lines left out\n", c.left) + line
+	}
+	c.left++
+	if c.write(line) {
+		c.left = 0
+	}
+}
+
+// write writes all of a text, which is no longer than PIPE_BUF, or nothing; mu is held.
+func (c *consoles) write(text string) bool {
 	if !c.open {
 		fd, err := unix.Open(c.path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 		if err != nil {
-			return // PID 1 is not there to read
+			return false // PID 1 is not there to read
 		}
 		c.open, c.fd = true, fd
 	}
-	if _, err := unix.Write(c.fd, []byte(line)); err != nil && err != unix.EAGAIN {
+	_, err := unix.Write(c.fd, []byte(text))
+	if err != nil && err != unix.EAGAIN {
 		unix.Close(c.fd)
 		c.open = false
 	}
+	return err == nil
 }

@@ -28,6 +28,7 @@ type daemon struct {
 
 const (
 	flushLimit = 2 * time.Second // for the last messages to leave the machine
+	openPause  = time.Second     // before a unit's output is opened again that could not be
 
 	// In the store, which shows no names with a dot in front.
 	seenName     = ".kmsg"
@@ -108,12 +109,20 @@ func (d *daemon) followUnits(ctx context.Context, following *sync.WaitGroup, to 
 	defer context.AfterFunc(ctx, func() { news.Close() })()
 	known := map[string]bool{}
 	buf := make([]byte, 4<<10)
+	told := ""
 	for {
 		last := ctx.Err() != nil
 		files, err := fifos(d.output, known)
+		var again time.Time
+		problem := ""
 		if err != nil {
-			d.log.Warn("the output of some units is not logged", "err", err)
+			again, problem = time.Now().Add(openPause), err.Error()
 		}
+		if problem != "" && problem != told {
+			d.log.Warn("the output of some units is not logged for now", "err", err)
+		}
+		told = problem
+		news.SetReadDeadline(again)
 		for _, file := range files {
 			d.follow(ctx, following, file, newUnit(filepath.Base(file.Name()), to))
 		}
@@ -124,7 +133,7 @@ func (d *daemon) followUnits(ctx context.Context, following *sync.WaitGroup, to 
 		if last {
 			return nil
 		}
-		if _, err := news.Read(buf); err != nil && ctx.Err() == nil {
+		if _, err := news.Read(buf); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
 			return fmt.Errorf("waiting for new units: %w", err)
 		}
 	}

@@ -103,7 +103,7 @@ func watch(dir string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "inotify"), nil
 }
 
-// fifos opens the FIFOs of a directory that are not open yet.
+// fifos opens the FIFOs of a directory that are not known, which they are then.
 func fifos(dir string, known map[string]bool) ([]*os.File, error) {
 	entries, err := os.ReadDir(dir)
 	errs := []error{err}
@@ -112,13 +112,13 @@ func fifos(dir string, known map[string]bool) ([]*os.File, error) {
 		if e.Type() != fs.ModeNamedPipe || known[e.Name()] {
 			continue
 		}
-		known[e.Name()] = true
 		// For writing too, so that there is no end of file.
 		file, err := os.OpenFile(dir+"/"+e.Name(), os.O_RDWR|unix.O_NONBLOCK, 0)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
+		known[e.Name()] = true
 		files = append(files, file)
 	}
 	if err := errors.Join(errs...); err != nil {

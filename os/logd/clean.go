@@ -8,19 +8,16 @@ import (
 	"unicode/utf8"
 )
 
-// maxText is the bytes of a line's text that are logged.
-const maxText = 16 << 10
-
 // clean makes text of what a program printed: UTF-8 without escape sequences, with
 // four spaces for a tab. Other bytes that are no visible character are written as
 // in Go, such as \x00.
 func clean(line []byte) string {
 	line = bytes.TrimRight(line, "\r\n")
 	if isPlain(line) {
-		return string(line[:min(len(line), maxText)])
+		return string(line)
 	}
 	var b strings.Builder
-	for len(line) > 0 && b.Len() < maxText {
+	for len(line) > 0 {
 		if n := sequence(line); n > 0 {
 			line = line[n:]
 			continue

@@ -151,6 +151,21 @@ func TestLongLine(t *testing.T) {
 	}
 }
 
+// TestLineGrows has lines that are longer in the log than they were printed.
+func TestLineGrows(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	stop := m.start(t)
+	w := m.unit(t, "a.service", false)
+	tabs := strings.Repeat("\t", maxText-len("hunter2"))
+	fmt.Fprint(w, tabs, "hunter2\n", tabs, "hunter2 end\n")
+	stop()
+	spaces := strings.Repeat("    ", len(tabs))
+	if got, want := m.stored("a.service"), "<6>"+spaces+"***\n<6>"+spaces+"***\n<6> end\n"; got != want {
+		t.Errorf("stored %d bytes that end with %q, want %d", len(got), got[max(0, len(got)-30):], len(want))
+	}
+}
+
 func TestKernel(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)

@@ -5,6 +5,9 @@ import (
 	"unicode/utf8"
 )
 
+// maxText is the bytes of a line, as it was printed, that are taken at once.
+const maxText = 16 << 10
+
 // lines cuts what a program prints into lines. A line that is longer than maxText,
 // or not complete for a while, is taken in parts.
 type lines struct {

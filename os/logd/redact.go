@@ -22,16 +22,13 @@ type redactor []string
 func newRedactor(secrets []string) redactor {
 	var r redactor
 	for _, s := range secrets {
-		if s == "" {
-			continue
-		}
 		r = append(r, s, clean([]byte(s)), url.QueryEscape(s), url.PathEscape(s), url.UserPassword("", s).String()[1:])
 		if text, err := json.Marshal(s); err == nil {
 			r = append(r, string(text[1:len(text)-1]))
 		}
 	}
 	// A part of a line has to be longer than what it may end with, see lines.
-	r = slices.DeleteFunc(r, func(s string) bool { return len(s) > maxText/2 })
+	r = slices.DeleteFunc(r, func(s string) bool { return s == "" || len(s) > maxText/2 })
 	// The longest first: a secret may be a part of another.
 	slices.SortFunc(r, func(a, b string) int {
 		if len(a) != len(b) {
@@ -77,9 +74,38 @@ func isWord(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_' || c >= utf8.RuneSelf
 }
 
-// hold counts the bytes at the end of a text that may be the beginning of a secret
-// of which the rest is still to come.
+// hold counts the bytes at the end of a text that have to wait for what is still to
+// come, since a secret may begin there. Without them the text ends with no part of a
+// secret.
 func (r redactor) hold(text []byte) int {
+	begun := r.begun(text)
+	cut := len(text) - begun
+	// A secret that ends as it begins is whole, and may have begun again.
+	for start := 0; begun > 0 && start < cut; {
+		from, to := r.first(text[start:])
+		if start+from < cut && cut < start+to {
+			return len(text) - start - from
+		}
+		start += to
+	}
+	return begun
+}
+
+// first finds the first secret in a text, and of those the longest: its beginning and
+// its end, which are both the text's end if there is none.
+func (r redactor) first(text []byte) (from, to int) {
+	from, to = len(text), len(text)
+	for _, s := range r {
+		if i := bytes.Index(text[:min(len(text), from+len(s)-1)], []byte(s)); i >= 0 {
+			from, to = i, i+len(s)
+		}
+	}
+	return from, to
+}
+
+// begun counts the bytes at the end of a text that are the longest beginning of a
+// secret, but not all of it.
+func (r redactor) begun(text []byte) int {
 	longest := 0
 	for _, s := range r {
 		for n := min(len(s)-1, len(text)); n > longest; n-- {

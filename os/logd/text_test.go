@@ -37,10 +37,14 @@ func TestClean(t *testing.T) {
 
 func FuzzClean(f *testing.F) {
 	f.Add([]byte("\x1b[1;31mred\x1b[0m\t\xff"))
+	f.Add(bytes.Repeat([]byte("\t"), maxText))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		got := clean(line)
-		if !utf8.ValidString(got) || strings.ContainsFunc(got, unicode.IsControl) || len(got) > maxText+utf8.UTFMax+len(`\U00000000`) {
+		if !utf8.ValidString(got) || strings.ContainsFunc(got, unicode.IsControl) {
 			t.Errorf("%q is logged as %q", line, got)
+		}
+		if whole := clean(append(line, "\x00end"...)); !strings.HasSuffix(whole, `\x00end`) {
+			t.Errorf("of %q the end is lost: %q", line, whole)
 		}
 		if again := clean([]byte(got)); again != got {
 			t.Errorf("%q is logged as %q, and that as %q", line, got, again)
@@ -49,7 +53,7 @@ func FuzzClean(f *testing.F) {
 }
 
 func TestRedact(t *testing.T) {
-	r := newRedactor([]string{"hunter2", "hunter2 & <co>", "a,b@c", "a", "it", "\x1b€", "", strings.Repeat("x", maxText)})
+	r := newRedactor([]string{"hunter2", "hunter2 & <co>", "a,b@c", "a", "it", "\x1b€", "", "\r", "s3crets", strings.Repeat("x", maxText)})
 	for text, want := range map[string]string{
 		"registry_password=hunter2 quiet":       "registry_password=*** quiet",
 		"hunter2hunter2":                        "******",
@@ -63,12 +67,14 @@ func TestRedact(t *testing.T) {
 		"a":                                     "***",
 		"aa ba ab a_ üa":                        "aa ba ab a_ üa",
 		`password "\x1b€"`:                      `password "***"`,
+		"s3crets3crets":                         "***3crets",
 	} {
 		if got := r.redact(text); got != want {
 			t.Errorf("%q becomes %q, want %q", text, got, want)
 		}
 	}
-	for text, want := range map[string]int{"": 0, "xyz": 0, "hunter": 6, "hunter2": 7, "hunter2 ": 8, "see hun": 3, "hunter2 & <co>": 0} {
+	for text, want := range map[string]int{"": 0, "xyz": 0, "hunter": 6, "hunter2": 7, "hunter2 ": 8, "see hun": 3, "hunter2 & <co>": 0,
+		"s3crets": 7, "s3crets3crets": 1, "s3crets3": 8, "see s3crets3": 8, "s3cretsee s": 1} {
 		if got := r.hold([]byte(text)); got != want {
 			t.Errorf("of %q %d bytes are held, want %d", text, got, want)
 		}
@@ -136,10 +142,12 @@ func FuzzParseRecord(f *testing.F) {
 func FuzzLines(f *testing.F) {
 	f.Add([]byte("one\ntwo\nhunter2 is the password\nhunt"), []byte("er2\n"), 3)
 	f.Add(bytes.Repeat([]byte("€hunter2"), maxText), []byte("\n"), 17)
+	f.Add([]byte("the password is s3crets"), []byte("3\n"), 1)
+	f.Add(append(bytes.Repeat([]byte("x"), maxText-7), "s3crets3"...), []byte("s3crets"), 17)
 	f.Fuzz(func(t *testing.T, first, second []byte, step int) {
 		var got bytes.Buffer
 		var parts []string
-		l := lines{secrets: newRedactor([]string{"hunter2"}), take: func(line []byte, more bool) {
+		l := lines{secrets: newRedactor([]string{"hunter2", "s3crets"}), take: func(line []byte, more bool) {
 			if len(line) > maxText || bytes.Contains(line, []byte("\n")) {
 				t.Errorf("took %q", line)
 			}
@@ -165,12 +173,14 @@ func FuzzLines(f *testing.F) {
 		if want := bytes.TrimLeft(all, "\n"); got.String() != string(want) && strings.TrimLeft(got.String(), "\n") != string(want) {
 			t.Errorf("took %q of %q", got.String(), all)
 		}
-		secrets := bytes.Count(all, []byte("hunter2"))
-		for _, p := range parts {
-			secrets -= strings.Count(p, "hunter2")
-		}
-		if secrets != 0 {
-			t.Errorf("%d secrets were cut in %q", secrets, parts)
+		for _, s := range []string{"hunter2", "s3crets"} {
+			secrets := bytes.Count(all, []byte(s))
+			for _, p := range parts {
+				secrets -= strings.Count(p, s)
+			}
+			if secrets != 0 {
+				t.Errorf("%d times %s was cut in %q", secrets, s, parts)
+			}
 		}
 	})
 }

@@ -9,6 +9,9 @@
 // it is what the other end's kernel has not acknowledged. Without an error
 // nothing tells that a datagram was lost, and nothing tells what a collector that
 // was killed had received but not read.
+//
+// Over UDP the collector's name is looked up again every 2 minutes and when the
+// network changes, and messages come from the address that the machine has then.
 package syslog
 
 import (

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/ember-os/ember/os/netstate"
 	"github.com/ember-os/ember/os/stage"
 	"golang.org/x/sys/unix"
 )
@@ -40,10 +41,15 @@ type Sender struct {
 	hostname func() string
 	log      *slog.Logger
 	queue    *queue
-	hurry    chan struct{} // ends the pause before a new attempt
-	down     bool          // it was said that the collector can not be reached
-	waits    bool          // it was said that there is no way to it yet
-	roots    string        // a file of CA certificates
+	hurry    chan struct{}   // ends the pause before a new attempt
+	changed  <-chan struct{} // the network may have changed
+	offline  time.Time       // when the machine was last seen without a network
+	down     bool            // it was said that the collector can not be reached
+	waits    bool            // it was said that there is no way to it yet
+	roots    string          // a file of CA certificates
+	network  string          // the file of package netstate
+	resolver *net.Resolver   // nil for the machine's own
+	look     time.Duration   // how often a session is compared with the network
 	clock    func() (start time.Time, synced bool)
 }
 
@@ -51,6 +57,11 @@ const (
 	dialTimeout = 10 * time.Second // names are looked up in it, too
 	minPause    = 250 * time.Millisecond
 	maxPause    = 5 * time.Second
+	// How long names may still not be found when the network has come: Go's resolver
+	// reads resolv.conf every 5 s at most, and the last attempt may still go on.
+	resolverLag = 5*time.Second + dialTimeout
+	// A collector that moves silently misses what is sent in this time.
+	lookPeriod = 2 * time.Minute
 	// A session that lasted so long was a good one.
 	stable = 2 * window
 )
@@ -63,7 +74,7 @@ const rootsFile = "/etc/ssl/certs/ca-certificates.crt"
 // wrong with the collector is logged when it begins and when it is over.
 func New(to Collector, hostname func() string, log *slog.Logger) *Sender {
 	return &Sender{to: to, hostname: hostname, log: log.With("collector", to.Transport+" "+to.address()), queue: newQueue(QueueLimit),
-		hurry: make(chan struct{}, 1), roots: rootsFile, clock: clock}
+		hurry: make(chan struct{}, 1), roots: rootsFile, network: netstate.Path, look: lookPeriod, clock: clock}
 }
 
 // Send queues a message. It never waits.
@@ -75,6 +86,10 @@ func (s *Sender) Run(ctx context.Context) {
 	if s.to.Transport != UDP {
 		session = s.stream
 	}
+	var err error
+	if s.changed, err = netstate.Watch(ctx, s.network); err != nil {
+		s.log.Warn("changes of the network are noticed late on the way to the syslog collector", "err", err)
+	}
 	pause := minPause
 	for {
 		began := time.Now()
@@ -83,23 +98,29 @@ func (s *Sender) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		switch noRoute := errors.Is(err, unix.ENETUNREACH); {
+		noRoute := errors.Is(err, unix.ENETUNREACH) || errors.Is(err, errUnsettled)
+		_, hasMoved := errors.AsType[moved](err)
+		switch noNetwork := noRoute || s.noNames(err); {
+		case hasMoved:
+			s.log.Info("messages for the syslog collector go another way from now on", "why", err)
 		case s.down:
-		case noRoute && !s.waits: // at each boot, until there is a lease
+		case noNetwork && !s.waits: // at each boot, until there is a lease
 			s.log.Info("messages for the syslog collector wait in memory for a network", "err", err)
 			s.waits = true
-		case !noRoute:
+		case !noNetwork:
 			s.log.Warn("the syslog collector can not be reached: messages wait in memory", "err", err)
 			s.down = true
 		}
 		// Looking for a route costs nobody anything.
-		if time.Since(began) > stable || errors.Is(err, unix.ENETUNREACH) {
+		if time.Since(began) > stable || noRoute {
 			pause = minPause
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.hurry:
+		case <-s.changed:
+			pause = minPause
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, maxPause)

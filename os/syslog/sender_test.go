@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -47,6 +48,14 @@ func (l *logged) wait(t *testing.T, want string) {
 // newSender runs a sender for the length of the test.
 func newSender(t *testing.T, transport string, addr net.Addr, roots string) (*Sender, *logged) {
 	t.Helper()
+	s, log := prepare(t, transport, addr, roots)
+	s.start(t)
+	return s, log
+}
+
+// prepare makes a sender on a machine without a network.
+func prepare(t *testing.T, transport string, addr net.Addr, roots string) (*Sender, *logged) {
+	t.Helper()
 	log := new(logged)
 	host, service, err := net.SplitHostPort(addr.String())
 	if err != nil {
@@ -57,12 +66,15 @@ func newSender(t *testing.T, transport string, addr net.Addr, roots string) (*Se
 		t.Fatal(err)
 	}
 	s := New(Collector{host, port, transport}, func() string { return "node7" }, logline.New(log, slog.LevelInfo))
-	s.roots = roots
+	s.roots, s.network = roots, filepath.Join(t.TempDir(), "network.json")
+	return s, log
+}
+
+func (s *Sender) start(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	t.Cleanup(func() { cancel(); <-ended })
 	go func() { defer close(ended); s.Run(ctx) }()
-	return s, log
 }
 
 // numbered queues messages whose texts are numbers.

@@ -103,7 +103,7 @@ func (s *Sender) stream(ctx context.Context) error {
 
 // connect gives the TCP connection and, if they differ, the TLS one over it.
 func (s *Sender) connect(ctx context.Context) (*connection, net.Conn, error) {
-	dialed, err := (&net.Dialer{Timeout: dialTimeout, Control: giveUp}).DialContext(ctx, "tcp", s.to.address())
+	dialed, err := s.dial(ctx, "tcp", giveUp)
 	if err != nil {
 		return nil, nil, err
 	}

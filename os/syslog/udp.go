@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 	"unsafe"
@@ -25,15 +26,22 @@ const (
 	burstPause = 20 * time.Millisecond
 )
 
-// datagrams is a session over UDP, up to the first error.
+// datagrams is a session over UDP, up to the first error, or until messages would go
+// another way.
 func (s *Sender) datagrams(ctx context.Context) error {
-	conn, err := (&net.Dialer{Timeout: dialTimeout, Control: receiveErrors}).DialContext(ctx, "udp", s.to.address())
+	link := s.state().Link
+	conn, err := s.dial(ctx, "udp", receiveErrors)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
+	var watching sync.WaitGroup
+	defer watching.Wait() // who looks at the network next is somebody else
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	defer context.AfterFunc(ctx, func() { conn.Close() })() // also while a write waits for a neighbour
-	failed := make(chan error, 1)
+	failed := make(chan error, 2)
+	watching.Go(func() { failed <- s.watch(ctx, conn, link) })
 	go func() { failed <- waitForError(conn.(*net.UDPConn)) }()
 	for count := 1; ; {
 		s.arrived(func(i *item) bool { return time.Since(i.at) > window })

@@ -63,13 +63,18 @@ func (s *Sender) stream(ctx context.Context) error {
 		_, err := io.Copy(io.Discard, conn)
 		failed <- errors.Join(errors.New("the collector closed the connection"), err)
 	}()
+	var confirmed time.Time
 	confirm := func() {
 		n := c.acknowledged()
 		s.arrived(func(i *item) bool { return i.end <= n })
+		confirmed = time.Now()
 	}
 	defer confirm()
 	for {
 		var again <-chan time.Time
+		if time.Since(confirmed) > ackPause { // also while there is always more to send
+			confirm()
+		}
 		if i := s.queue.next(); i != nil {
 			// Marked as not arrived, whatever an earlier connection has left there.
 			i.end = ^uint64(0)

@@ -14,6 +14,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 )
@@ -136,6 +137,29 @@ func TestStreamStalls(t *testing.T) {
 	inOrder(t, 0, messages, func() string { return frame(t, r) })
 	if err := s.Flush(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestStreamBusy always has more to send.
+func TestStreamBusy(t *testing.T) {
+	t.Parallel()
+	l := listen(t, TCP, "127.0.0.1:0", tls.Certificate{})
+	s, _ := prepare(t, TCP, l.Addr(), "")
+	arrived := make(chan struct{})
+	once := sync.OnceFunc(func() { close(arrived) })
+	s.Arrived = func(Message) { once() }
+	s.hostname = func() string { // is asked for every message
+		s.numbered(0, 1)
+		return "node7"
+	}
+	s.start(t)
+	s.numbered(0, 1)
+	_, r := l.accept(t)
+	go io.Copy(io.Discard, r)
+	select {
+	case <-arrived:
+	case <-time.After(limit):
+		t.Error("nothing is known to have arrived")
 	}
 }
 

@@ -3,6 +3,7 @@ package syslog
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -127,6 +128,9 @@ func (s *Sender) connect(ctx context.Context) (*connection, net.Conn, error) {
 	defer cancel()
 	if err := conn.HandshakeContext(ctx); err != nil {
 		c.Close()
+		if _, other := errors.AsType[x509.HostnameError](err); other {
+			err = fmt.Errorf("%w: syslog_host has to be a name or an address for which the collector has its certificate", err)
+		}
 		return nil, nil, fmt.Errorf("greeting %s by TLS: %w", s.to.address(), err)
 	}
 	return c, conn, nil

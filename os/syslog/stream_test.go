@@ -182,3 +182,21 @@ func TestTLSRefuses(t *testing.T) {
 		log.wait(t, want)
 	}
 }
+
+// TestTLSOtherName does not send to a collector whose certificate is for its address
+// only, if it is known by a name.
+func TestTLSOtherName(t *testing.T) {
+	t.Parallel()
+	cert, roots := certificate(t)
+	l := listen(t, TLS, "127.0.0.1:0", cert)
+	s, log := prepare(t, TLS, l.Addr(), roots)
+	newNames(t, s, "127.0.0.1")
+	s.writeState(t, online)
+	s.start(t)
+	s.numbered(0, 1)
+	conn, _ := l.accept(t)
+	if n, err := conn.Read(make([]byte, 1)); err == nil {
+		t.Errorf("it sends %d bytes", n)
+	}
+	log.wait(t, "syslog_host has to be a name or an address for which the collector has its certificate")
+}

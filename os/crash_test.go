@@ -6,10 +6,12 @@ import (
 
 	"github.com/ember-os/ember/os/stage"
 	"github.com/ember-os/ember/os/vm"
+	"github.com/ember-os/ember/os/vm/lab"
 	"github.com/ember-os/ember/os/vm/vmtest"
 )
 
-// TestLastBoot ends machines in several ways, and looks at what the next boot says.
+// TestLastBoot ends machines in several ways, and looks at what the next boot says,
+// also to a collector.
 func TestLastBoot(t *testing.T) {
 	t.Run("EFIVariables", func(t *testing.T) {
 		t.Parallel()
@@ -24,10 +26,18 @@ func TestLastBoot(t *testing.T) {
 	})
 	t.Run("Memory", func(t *testing.T) {
 		t.Parallel()
+		l := startLab(t, lan("boot", "1"))
+		l.Start(lab.Rsyslogd)
 		c := config(t)
-		c.Append = "ember.debug=shell nokaslr reserve_mem=2M:4096:crash ramoops.mem_name=crash"
+		c.Append = "ember.debug=shell nokaslr reserve_mem=2M:4096:crash ramoops.mem_name=crash syslog_host=10.0.1.1 ember.syslog=tcp"
+		c.NICs = []vm.NIC{l.Port("boot")}
 		c.Args = []string{"-action", "reboot=reset"} // the memory is kept, and QEMU does not end
 		testLastBoot(t, vmtest.Start(t, c), func(m *vmtest.Machine) *vmtest.Machine { return m })
+		for _, severity := range []string{"err", "warning"} { // the summary, and the lines of the kernel that died
+			l.Message(func(m lab.Message) bool {
+				return m.App == "ember-status" && m.Severity == severity && strings.Contains(m.Text, "sysrq triggered crash")
+			})
+		}
 	})
 }
 

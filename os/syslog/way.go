@@ -44,13 +44,14 @@ func (s *Sender) dial(ctx context.Context, network string, control func(string, 
 }
 
 // noNames tells whether a session failed because the machine has, or had until a
-// moment ago, no network in which names can be looked up.
+// moment ago, no network in which names can be looked up. A name that a server says
+// is unknown is none of that.
 func (s *Sender) noNames(err error) bool {
 	if !s.state().Online {
 		s.offline = time.Now()
 	}
-	_, isName := errors.AsType[*net.DNSError](err)
-	return isName && time.Since(s.offline) < resolverLag
+	dns, ok := errors.AsType[*net.DNSError](err)
+	return ok && !dns.IsNotFound && time.Since(s.offline) < resolverLag
 }
 
 // watch compares a connection with the network, regularly and when that may have

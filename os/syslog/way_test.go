@@ -31,16 +31,17 @@ func (s *Sender) writeState(t *testing.T, state netstate.State) {
 
 // names is a name server that knows the collector.
 type names struct {
-	address atomic.Value // netip.Addr; the zero one has the server fail
+	address atomic.Value // netip.Addr
 	asked   atomic.Int64
 	absent  atomic.Bool // there is no way to the server
 }
 
-// newNames has a sender look for its collector by name.
+// newNames has a sender look for its collector by name. Without an address the server
+// fails.
 func newNames(t *testing.T, s *Sender, address string) *names {
 	t.Helper()
 	n := new(names)
-	n.address.Store(netip.MustParseAddr(address))
+	n.set(address)
 	l := listenUDP(t, "127.0.0.1:0")
 	go func() {
 		buf := make([]byte, 1500)
@@ -63,6 +64,11 @@ func newNames(t *testing.T, s *Sender, address string) *names {
 		return new(net.Dialer).DialContext(ctx, "udp", l.LocalAddr().String())
 	}}
 	return n
+}
+
+func (n *names) set(address string) {
+	a, _ := netip.ParseAddr(address)
+	n.address.Store(a)
 }
 
 func (n *names) answer(query []byte) ([]byte, error) {
@@ -112,7 +118,7 @@ func TestUDPMoves(t *testing.T) {
 	s.numbered(0, 10)
 	inOrder(t, 0, 10, func() string { return datagram(t, old) })
 
-	n.address.Store(netip.Addr{}) // which says nothing about the collector
+	n.set("") // which says nothing about the collector
 	n.waitAsked(t)
 	s.numbered(10, 20)
 	inOrder(t, 10, 20, func() string { return datagram(t, old) })
@@ -120,7 +126,7 @@ func TestUDPMoves(t *testing.T) {
 		t.Errorf("logged %q", log)
 	}
 
-	n.address.Store(netip.MustParseAddr("127.0.0.2"))
+	n.set("127.0.0.2")
 	log.wait(t, "logs.example is [127.0.0.2], and was 127.0.0.1")
 	s.numbered(20, 30)
 	inOrder(t, 20, 30, func() string { return datagram(t, current) })
@@ -200,13 +206,23 @@ func TestNameBeforeNetwork(t *testing.T) {
 	}
 }
 
-// TestNameUnknown has a network whose name server does not know the collector.
-func TestNameUnknown(t *testing.T) {
+// TestNameNotFound has name servers that are to blame, for which the machine need not
+// be online.
+func TestNameNotFound(t *testing.T) {
 	t.Parallel()
-	s, log := prepare(t, UDP, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 514}, "")
-	newNames(t, s, "127.0.0.1")
-	s.to.Host = "other.example"
-	s.writeState(t, online)
-	s.start(t)
-	log.wait(t, "can not be reached")
+	for _, test := range []struct {
+		host   string
+		server string // what it says of the collector
+		state  netstate.State
+	}{
+		{"other.example", "127.0.0.1", netstate.State{Settled: true}},
+		{name, "", online},
+	} {
+		s, log := prepare(t, UDP, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 514}, "")
+		newNames(t, s, test.server)
+		s.to.Host = test.host
+		s.writeState(t, test.state)
+		s.start(t)
+		log.wait(t, "can not be reached")
+	}
 }

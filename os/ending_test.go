@@ -32,6 +32,8 @@ func TestEnding(t *testing.T) {
 			[]string{stage.Stopping, stage.Stopped}, vm.Poweroff},
 		{"Reboot", "ember.debug=shell", stage.Ready, func(_ *testing.T, m *vmtest.Machine) error { return m.Send("reboot\n") },
 			[]string{stage.Stopping, stage.Stopped}, vm.Reboot},
+		{"Halt", "ember.debug=shell", stage.Ready, func(_ *testing.T, m *vmtest.Machine) error { return m.Send("halt\n") },
+			[]string{stage.Stopping, stage.Stopped}, ""}, // it stands still
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -46,6 +48,10 @@ func TestEnding(t *testing.T) {
 			}
 			for _, name := range test.stages {
 				await(m, name)
+			}
+			if test.reason == "" {
+				m.Line(func(line string) bool { return strings.Contains(line, "System halted") })
+				return
 			}
 			if end := m.End(); end.Reason != test.reason {
 				t.Errorf("the machine ended by %s, want %s", end.Reason, test.reason)

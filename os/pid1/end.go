@@ -19,6 +19,7 @@ const (
 	flushLimit    = 2 * time.Second  // for the consoles to print the last lines
 	reasonLimit   = 2 * time.Second  // for firmware to keep the reason
 	stopLimit     = 80 * time.Second // for everything, disks included
+	forceLimit    = 2 * time.Second  // for a driver to answer once it is done by force
 )
 
 // fail is the end of a bring-up that failed: a reboot, unless there are shells that
@@ -82,14 +83,13 @@ func (s *system) countDown() {
 	}
 }
 
-// stop stops the machine in order, or by force if that takes too long. The
-// watchdog stays armed, except for a machine that is to stand still.
+// stop stops the machine in order, or by force if that takes too long.
 func (s *system) stop(r power.Request) {
 	stage.Print(&s.voice, stage.Stopping,
 		stage.Field{Key: "action", Value: r.Action.String()}, stage.Field{Key: "reason", Value: r.Reason})
 	s.spawn(func() {
-		time.Sleep(stopLimit)
-		s.say("stopping takes longer than %v: forced", stopLimit)
+		time.Sleep(s.limit)
+		s.say("stopping takes longer than %v: forced", s.limit)
 		s.force(r.Action)
 	})
 	s.keepReason(r)
@@ -100,9 +100,6 @@ func (s *system) stop(r power.Request) {
 	}
 	s.warn("some processes had no time to save their work", power.Terminate(context.Background(), s.reaper, grace))
 	s.warn("some filesystems were in use", power.Unmount())
-	if w := s.watchdog.Load(); w != nil && r.Action == power.Halt {
-		s.warn("the watchdog will reset the machine", w.Disarm())
-	}
 	s.force(r.Action)
 }
 
@@ -116,8 +113,13 @@ func (s *system) keepReason(r power.Request) {
 	}
 }
 
-// force stops the machine after no more than printing what is left to print.
+// force stops the machine after no more than writing what is left for disks and
+// consoles, for each of which it does not wait long. It may be called again meanwhile.
 func (s *system) force(action power.Action) {
+	s.leaveWatchdog(action)
+	if !s.within(forceLimit, s.sync) {
+		s.say("the disks do not answer: what was not written before is lost")
+	}
 	stage.Print(&s.voice, stage.Stopped, stage.Field{Key: "action", Value: action.String()})
 	s.flush()
 	for _, a := range []power.Action{action, power.Reboot} {
@@ -125,6 +127,41 @@ func (s *system) force(action power.Action) {
 		s.flush()
 	}
 	os.Exit(1) // the kernel panics, and reboots because of setKernelPanic
+}
+
+// leaveWatchdog ends the feeding: as of now the watchdog resets the machine if
+// something hangs, the kernel included. One that is to stand still it disarms.
+func (s *system) leaveWatchdog(action power.Action) {
+	f := s.watchdog.Load()
+	if f == nil {
+		return
+	}
+	f.cancel()
+	answers := s.within(forceLimit, func() {
+		<-f.ended
+		if action == power.Halt {
+			s.warn("the watchdog will reset the machine", f.disarm())
+		}
+	})
+	if !answers {
+		s.say("the watchdog does not answer, and may reset the machine")
+	}
+}
+
+// within does f, and tells whether that is done within the limit. If not, it goes on
+// beside the caller.
+func (s *system) within(limit time.Duration, f func()) bool {
+	done := make(chan struct{})
+	s.spawn(func() {
+		defer close(done)
+		f()
+	})
+	select {
+	case <-done:
+		return true
+	case <-time.After(limit):
+		return false
+	}
 }
 
 func (s *system) flush() {

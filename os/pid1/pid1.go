@@ -25,7 +25,6 @@ import (
 	"github.com/ember-os/ember/os/service"
 	"github.com/ember-os/ember/os/stage"
 	"github.com/ember-os/ember/os/version"
-	"github.com/ember-os/ember/os/watchdog"
 	"golang.org/x/sys/unix"
 )
 
@@ -36,11 +35,13 @@ type system struct {
 	devices  string        // the directory: /dev
 	output   string        // the directory of the ways to the log: output.Dir
 	delay    time.Duration // before a reboot that nobody asked for, in whole seconds
+	limit    time.Duration // for stopping in order, disks included
+	sync     func()        // writes the disks
 	voice    voice
 	log      *slog.Logger
 	reaper   *reaper.Reaper
 	requests chan power.Request // the first one ends run
-	watchdog atomic.Pointer[watchdog.Watchdog]
+	watchdog atomic.Pointer[feeding]
 	services atomic.Pointer[service.Manager]
 
 	config   cmdline.Config
@@ -54,7 +55,16 @@ type system struct {
 const delay = 10 * time.Second
 
 func newSystem(steps []step) *system {
-	s := &system{steps: steps, devices: "/dev", output: output.Dir, delay: delay, reaper: reaper.New(), requests: make(chan power.Request)}
+	s := &system{
+		steps:    steps,
+		devices:  "/dev",
+		output:   output.Dir,
+		delay:    delay,
+		limit:    stopLimit,
+		sync:     unix.Sync,
+		reaper:   reaper.New(),
+		requests: make(chan power.Request),
+	}
 	s.log = s.voice.log()
 	return s
 }

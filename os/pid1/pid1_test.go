@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -21,6 +22,7 @@ import (
 	"github.com/ember-os/ember/os/service"
 	"github.com/ember-os/ember/os/stage"
 	"github.com/ember-os/ember/os/unit"
+	"github.com/ember-os/ember/os/watchdog"
 )
 
 // testSystem has a file for its only console.
@@ -212,6 +214,27 @@ func TestRequestDuringDelay(t *testing.T) {
 	}
 }
 
+// dog is a watchdog that says what is done to it, or one that hangs.
+type dog struct {
+	fed   chan struct{} // closed by the first feeding
+	hangs bool
+}
+
+func (d *dog) Write(food []byte) (int, error) {
+	fmt.Fprintf(os.Stderr, "watchdog: %q\n", food)
+	select {
+	case <-d.fed:
+	default:
+		close(d.fed)
+	}
+	if d.hangs {
+		time.Sleep(time.Hour)
+	}
+	return len(food), nil
+}
+
+func (d *dog) Close() error { return nil }
+
 // TestStop stops a PID namespace, which ends its PID 1 by a signal that tells how,
 // see reboot(2).
 func TestStop(t *testing.T) {
@@ -219,7 +242,15 @@ func TestStop(t *testing.T) {
 		s := newSystem(nil)
 		s.devices, s.output = t.TempDir(), t.TempDir()
 		s.openConsoles(nil)
-		s.spawn(func() { s.reaper.Run(t.Context()) })
+		d := &dog{make(chan struct{}), end == "hangs"}
+		s.feed(&watchdog.Watchdog{Timeout: time.Hour, Device: d})
+		<-d.fed
+		s.sync = func() { fmt.Fprintln(os.Stderr, "sync") }
+		if end == "forced" { // children that nobody waits for hold the machine up for long
+			s.limit = time.Millisecond
+		} else {
+			s.spawn(func() { s.reaper.Run(t.Context()) })
+		}
 		if _, err := s.reaper.Start("/proc/self/exe", []string{"child"}, &syscall.ProcAttr{}); err != nil {
 			t.Fatal(err)
 		}
@@ -229,26 +260,40 @@ func TestStop(t *testing.T) {
 			panic("a bug")
 		}
 		action := power.PowerOff
-		if end == "kexec" {
+		switch end {
+		case "kexec":
 			action = power.Kexec
+		case "halt", "forced":
+			action = power.Halt
+		case "hangs":
+			s.sync = func() { time.Sleep(time.Hour) }
 		}
 		s.stop(power.Request{Action: action, Reason: "test"})
 	}
+	const (
+		fed   = `(?s)watchdog: "\\x00"\n.*`
+		left  = fed + fed + `sync\n.*`
+		quiet = fed + fed + `watchdog: "V"\n.*sync\n.*`
+	)
 	for _, tt := range []struct {
 		end  string
 		want syscall.Signal
-		line string
+		text string
 	}{
-		{"poweroff", syscall.SIGINT, "stage=stopped"},
-		{"kexec", syscall.SIGHUP, "asking the kernel to kexec: "}, // reboots, because none is loaded
-		{"panic", syscall.SIGHUP, `error="a bug" next="reboot in 1s"`},
+		{"poweroff", syscall.SIGINT, left + "stage=stopped"},
+		{"kexec", syscall.SIGHUP, left + "asking the kernel to kexec: "}, // reboots, because none is loaded
+		{"halt", syscall.SIGINT, quiet + "stage=stopped"},
+		{"forced", syscall.SIGINT, "(?s)stopping takes longer than 1ms: forced.*stage=stopped"},
+		{"forced", syscall.SIGINT, quiet + "stage=stopped"},
+		{"hangs", syscall.SIGINT, fed + "the watchdog does not answer.*the disks do not answer.*stage=stopped"},
+		{"panic", syscall.SIGHUP, fed + `error="a bug" next="reboot in 1s".*` + fed + "sync\n.*stage=stopped"},
 	} {
 		cmd := nstest.Command(t, syscall.CLONE_NEWPID|syscall.CLONE_NEWNS)
 		cmd.Env = append(cmd.Env, "END="+tt.end)
 		out, err := cmd.CombinedOutput()
 		var exit *exec.ExitError
-		if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != tt.want || !strings.Contains(string(out), tt.line) {
-			t.Errorf("%s: %v, want %v\n%s", tt.end, err, tt.want, out)
+		if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != tt.want || !regexp.MustCompile(tt.text).Match(out) {
+			t.Errorf("%s: %v, want %v and %q\n%s", tt.end, err, tt.want, tt.text, out)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ember-os/ember/os/cmdline"
@@ -168,9 +169,26 @@ func (s *system) armWatchdog(context.Context) ([]stage.Field, error) {
 		}
 		return list("device", nil), nil
 	}
-	s.watchdog.Store(w)
-	s.spawn(func() { s.warn("the watchdog will reset the machine", w.Run(context.Background())) })
+	s.feed(w)
 	return []stage.Field{{Key: "device", Value: w.Identity}, {Key: "timeout", Value: w.Timeout.String()}}, nil
+}
+
+// feeding is that of the watchdog.
+type feeding struct {
+	cancel context.CancelFunc
+	ended  <-chan struct{}
+	disarm func() error // not before ended; the same error each time
+}
+
+// feed has the watchdog fed until the machine is stopped by force.
+func (s *system) feed(w *watchdog.Watchdog) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	s.watchdog.Store(&feeding{cancel, ended, sync.OnceValue(w.Disarm)})
+	s.spawn(func() {
+		defer close(ended)
+		w.Run(ctx, s.log)
+	})
 }
 
 func (s *system) debug(ctx context.Context) ([]stage.Field, error) {

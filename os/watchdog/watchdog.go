@@ -1,8 +1,10 @@
 // Package watchdog keeps a hardware watchdog from resetting the machine for as
 // long as init lives, see Documentation/watchdog/watchdog-api.rst in Linux.
 //
-// The watchdog stays armed while the machine is being stopped: if that hangs, it
-// resets the machine.
+// Once Run has ended, nothing feeds it any more: who stops the machine ends Run
+// before the kernel does the rest, and if that hangs, the watchdog resets the
+// machine. Not so if its driver stops it in reboot(2), as most do unless the kernel's
+// command line has watchdog.stop_on_reboot=0.
 package watchdog
 
 import (
@@ -11,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"time"
 
@@ -22,7 +25,7 @@ type Watchdog struct {
 	Identity string        // as its driver calls it
 	Timeout  time.Duration // without food for so long, it resets the machine
 
-	device io.WriteCloser
+	Device io.WriteCloser // takes the food
 }
 
 // Arm starts the watchdog, with the timeout that is asked for, in whole seconds,
@@ -33,7 +36,7 @@ func Arm(path string, timeout time.Duration) (*Watchdog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("arming the watchdog: %w", err)
 	}
-	w := &Watchdog{device: file}
+	w := &Watchdog{Device: file}
 	fd := int(file.Fd())
 	info, err := unix.IoctlGetWatchdogInfo(fd)
 	if err != nil {
@@ -54,26 +57,37 @@ func Arm(path string, timeout time.Duration) (*Watchdog, error) {
 	return w, nil
 }
 
-// Run feeds the watchdog three times per timeout until ctx ends, or feeding fails.
-func (w *Watchdog) Run(ctx context.Context) error {
+// Run feeds the watchdog three times per timeout until ctx ends, and once more then,
+// so that what comes next has the whole timeout. It goes on after a failure, such as
+// that of a BMC that is busy, and tells log of it once, and when feeding works again.
+func (w *Watchdog) Run(ctx context.Context, log *slog.Logger) {
 	tick := time.NewTicker(w.Timeout / 3)
 	defer tick.Stop()
-	for {
-		if _, err := w.device.Write([]byte{0}); err != nil {
-			return fmt.Errorf("feeding the watchdog: %w", err)
+	for failing := false; ; {
+		ended := ctx.Err() != nil
+		_, err := w.Device.Write([]byte{0})
+		switch {
+		case err != nil && !failing:
+			log.Warn("the watchdog resets the machine unless feeding it works again", "err", fmt.Errorf("feeding the watchdog: %w", err))
+		case err == nil && failing:
+			log.Info("feeding the watchdog works again")
+		}
+		failing = err != nil
+		if ended {
+			return
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return nil
 		}
 	}
 }
 
-// Disarm stops the watchdog, if its driver allows that.
+// Disarm stops the watchdog, if its driver allows that. Run must have ended: food
+// would undo it.
 func (w *Watchdog) Disarm() error {
-	_, err := w.device.Write([]byte{'V'})
-	if err := errors.Join(err, w.device.Close()); err != nil {
+	_, err := w.Device.Write([]byte{'V'})
+	if err := errors.Join(err, w.Device.Close()); err != nil {
 		return fmt.Errorf("disarming the watchdog: %w", err)
 	}
 	return nil

@@ -97,51 +97,53 @@ func removeVariable(path string) error {
 }
 
 // Take gives the record of the last boot and forgets it. It is nil if there is none.
+// What keeps one from being read or forgotten does not hide another.
 func (p Places) Take() (*Record, error) {
+	r, err := p.takeVariable()
+	if r == nil {
+		var errMessage error
+		r, errMessage = p.takeMessage()
+		err = errors.Join(err, errMessage)
+	}
+	if err != nil {
+		err = fmt.Errorf("taking the reason of the last reboot: %w", err)
+	}
+	return r, err
+}
+
+func (p Places) takeVariable() (*Record, error) {
 	path := filepath.Join(p.Variables, variable)
 	b, err := os.ReadFile(path)
-	if err == nil {
-		r, ok := decode(b)
-		err = removeVariable(path)
-		if !ok {
-			err = errors.Join(fmt.Errorf("%s holds something else", path), err)
-		}
-		return result(r, ok, err)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return result(Record{}, false, err)
+	if err != nil {
+		return nil, err
 	}
-	return p.takeMessage()
+	err = removeVariable(path)
+	r, ok := decode(b)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("%s holds something else", path), err)
+	}
+	return &r, err
 }
 
 func (p Places) takeMessage() (*Record, error) {
 	entries, err := os.ReadDir(p.Store)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return result(Record{}, false, err)
+		return nil, err
 	}
+	var errs []error
 	for _, e := range entries {
 		if !strings.HasPrefix(e.Name(), pmsgFilePrefix) {
 			continue
 		}
 		path := filepath.Join(p.Store, e.Name())
 		b, err := os.ReadFile(path)
-		r, ok := decode(b)
-		if ok {
-			err = os.Remove(path)
+		if r, ok := decode(b); ok {
+			return &r, errors.Join(append(errs, os.Remove(path))...)
 		}
-		if ok || err != nil {
-			return result(r, ok, err)
-		}
+		errs = append(errs, err)
 	}
-	return nil, nil
-}
-
-func result(r Record, ok bool, err error) (*Record, error) {
-	if err != nil {
-		err = fmt.Errorf("taking the reason of the last reboot: %w", err)
-	}
-	if !ok {
-		return nil, err
-	}
-	return &r, err
+	return nil, errors.Join(errs...)
 }

@@ -125,6 +125,29 @@ func TestVariable(t *testing.T) {
 	}
 }
 
+// TestUnreadable has a variable, and then a message too, that can not be read: each is a directory.
+func TestUnreadable(t *testing.T) {
+	p := places(t, true, true)
+	if err := os.Mkdir(filepath.Join(p.Variables, variable), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := p.Take(); r != nil || !errors.Is(err, unix.EISDIR) {
+		t.Errorf("nothing else: %+v, %v", r, err)
+	}
+	if err := os.Mkdir(filepath.Join(p.Store, pmsgFilePrefix+"first"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(p.Store, pmsgFilePrefix+"second"), []byte(golden), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := p.Take(); r == nil || *r != record || !errors.Is(err, unix.EISDIR) {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	if r, err := p.Take(); r != nil || err == nil {
+		t.Errorf("taken twice: %+v, %v", r, err)
+	}
+}
+
 func TestImmutable(t *testing.T) {
 	p := places(t, true, false)
 	if err := p.Save(record); err != nil {

@@ -36,6 +36,7 @@ type system struct {
 	output   string        // the directory of the ways to the log: output.Dir
 	delay    time.Duration // before a reboot that nobody asked for, in whole seconds
 	limit    time.Duration // for stopping in order, disks included
+	pause    time.Duration // before unit files are read again that could not be read
 	sync     func()        // writes the disks
 	voice    voice
 	log      *slog.Logger
@@ -61,6 +62,7 @@ func newSystem(steps []step) *system {
 		output:   output.Dir,
 		delay:    delay,
 		limit:    stopLimit,
+		pause:    readPause,
 		sync:     unix.Sync,
 		reaper:   reaper.New(),
 		requests: make(chan power.Request),

@@ -1,6 +1,7 @@
 package pid1
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -313,6 +314,11 @@ func actAsChild(how string) {
 	case "hangs":
 		time.Sleep(time.Hour)
 	case "units":
+		for _, name := range []string{"failure1", "failure2"} {
+			if os.Remove(name) == nil {
+				os.Exit(1)
+			}
+		}
 		unit.Encode(os.Stdout, []unit.Unit{{Name: unit.BaseTarget}, {Name: "multi-user.target", Wants: []string{"new.target"}}, {Name: "new.target"}})
 	}
 	os.Exit(0)
@@ -368,6 +374,43 @@ func TestStartWorkload(t *testing.T) {
 		t.Error("the workload starts without attestation")
 	}
 	m.Stop(t.Context())
+}
+
+// TestReadUnitsAtLast has a child that fails twice, then a machine that is stopped between two tries.
+func TestReadUnitsAtLast(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, name := range []string{"failure1", "failure2"} {
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, _ := testSystem(t)
+	s.pause = time.Millisecond
+	var log bytes.Buffer
+	s.log = slog.New(slog.NewTextHandler(&log, nil))
+	ctx, cancel := context.WithCancel(t.Context())
+	s.spawn(func() { s.reaper.Run(t.Context()) })
+	if units := s.readUnitsAtLast(ctx, []string{"a.target"}); len(units) != 3 {
+		t.Errorf("it reads %v", units)
+	}
+	if strings.Count(log.String(), "\n") != 1 || !strings.Contains(log.String(), "exit status 1") {
+		t.Errorf("of two failures it says\n%s", log.String())
+	}
+
+	s.pause = time.Hour
+	s.log = slog.New(slog.NewTextHandler(writer(func() { cancel() }), nil)) // stops the machine when it hears of the failure
+	if err := os.WriteFile("failure1", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.readUnitsAtLast(ctx, nil)
+}
+
+// writer is called for everything that is written.
+type writer func()
+
+func (w writer) Write(p []byte) (int, error) {
+	w()
+	return len(p), nil
 }
 
 // TestMain is also a child that does nothing but wait for its end, and the program

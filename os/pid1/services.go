@@ -31,6 +31,7 @@ const (
 	attestUnit = "ember-attest.service"
 	bootUnit   = "ember-boot.service" // attests as well, and more
 	readTime   = 20 * time.Second     // for the child that reads the unit files
+	readPause  = 10 * time.Second     // before it is tried again
 )
 
 // stageOf is the stages that services reach.
@@ -120,7 +121,7 @@ func (s *system) hearBoot(unit, key, value string) {
 }
 
 // startWorkload reads the unit files again once the machine has been attested, which may have brought more of
-// them, and starts the workload.
+// them, and starts the workload. Nobody else would try: it goes on until it can read them.
 func (s *system) startWorkload(ctx context.Context, m *service.Manager, first, target string) error {
 	state, err := m.Wait(ctx, first)
 	if ctx.Err() != nil {
@@ -132,9 +133,9 @@ func (s *system) startWorkload(ctx context.Context, m *service.Manager, first, t
 	if state == service.Failed {
 		return errors.New("the attestation has failed")
 	}
-	units, err := s.readUnits(ctx, []string{unit.BaseTarget, target})
-	if err != nil {
-		return err
+	units := s.readUnitsAtLast(ctx, []string{unit.BaseTarget, target})
+	if ctx.Err() != nil {
+		return nil
 	}
 	s.log.Info("the workload starts", "target", target, "units", len(units))
 	return m.Start(afterLog(units), target)
@@ -203,4 +204,22 @@ func (s *system) readUnits(ctx context.Context, targets []string) ([]unit.Unit, 
 		return nil, fmt.Errorf("reading the unit files: %w", err)
 	}
 	return unit.Decode(bytes.NewReader(answer))
+}
+
+// readUnitsAtLast is readUnits until it succeeds or ctx ends. Of failures it tells the first.
+func (s *system) readUnitsAtLast(ctx context.Context, targets []string) []unit.Unit {
+	for told := false; ; told = true {
+		units, err := s.readUnits(ctx, targets)
+		if err == nil || ctx.Err() != nil {
+			return units
+		}
+		if !told {
+			s.warn("the workload waits until its unit files can be read", err)
+		}
+		select {
+		case <-time.After(s.pause):
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }

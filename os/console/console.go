@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -36,6 +37,11 @@ type Device struct {
 	Line string // how its serial line is to be set, as in console=; "" leaves it as it is
 }
 
+// notDevices are the names that the kernel takes for something else: no console at all,
+// a UART by its address, a device by that of its bus, and tty0. Those of them that it
+// uses it knows by another name.
+var notDevices = regexp.MustCompile(`^(null|ttynull|uart.*|.*:.*|tty)$`)
+
 // Devices finds the consoles of the machine: those of the command line, as far as
 // they are names of devices, those that the kernel uses, and every serial line for
 // which it has found a UART, unless only lines that are named are wanted. Of the
@@ -48,6 +54,7 @@ func devices(class string, named []cmdline.Console, lines cmdline.SerialLines) [
 	text, _ := os.ReadFile(filepath.Join(class, "console", "active")) // without it, Open has its own last resort
 	active := strings.Fields(string(text))
 	serial := serialLines(class)
+	named = slices.DeleteFunc(slices.Clone(named), func(c cmdline.Console) bool { return notDevices.MatchString(c.Device) })
 	for _, name := range active {
 		named = append(named, cmdline.Console{Device: name})
 	}
@@ -87,9 +94,10 @@ func serialLines(class string) []string {
 // noUART is PORT_UNKNOWN of linux/serial.h.
 const noUART = "0"
 
-// Open opens devices in dir, which is /dev, and sets their lines. It returns an
-// error for each that cannot be opened or is no terminal, and for each whose line
-// cannot be set as it should. If none is left it takes the first of dir/console, the
+// Open opens devices in dir, which is /dev, and sets their lines. What a console
+// receives has no effect on what it sends, until someone reads from it and sets it as
+// that needs, as OpenTerminal does. Open returns an error for each that cannot be
+// opened or is no terminal, and for each that cannot be set as it should. If none is left it takes the first of dir/console, the
 // kernel's log dir/kmsg, and standard error that works. The caller must Run all
 // Ports.
 func (c *Console) Open(dir string, devices []Device) []error {
@@ -102,6 +110,9 @@ func (c *Console) Open(dir string, devices []Device) []error {
 			continue
 		}
 		ports = append(ports, p)
+		if err := p.control(deafen); err != nil {
+			errs = append(errs, fmt.Errorf("setting console %s: %w", d.Name, err))
+		}
 		if d.Line == "" {
 			continue
 		}

@@ -212,7 +212,8 @@ func TestDevices(t *testing.T) {
 	}
 	named := []cmdline.Console{
 		{Device: "ttyS1", Options: "57600"}, {Device: "../sda"}, {Device: "hvc0", Options: "9600"}, {Device: "ttyS1", Options: "9600"},
-		{Device: "."}, {Device: ".."}, {Device: "a/b"}, {Device: "ttyS0", Options: "19200"}, {Device: "ttyS2", Options: "9600"}, {Device: "ttyS3"},
+		{Device: "."}, {Device: ".."}, {Device: "null"}, {Device: "ttynull"}, {Device: "uart8250", Options: "io,0x3f8"}, {Device: "uart", Options: "io,0x3f8"},
+		{Device: "tty"}, {Device: "00:04:0.0", Options: "9600"}, {Device: "a/b"}, {Device: "ttyS0", Options: "19200"}, {Device: "ttyS2", Options: "9600"}, {Device: "ttyS3"},
 	}
 	used := []Device{{"ttyS1", "57600"}, {Name: "hvc0"}, {Name: "ttyS0"}, {Name: "ttyS2"}, {Name: "ttyS3"}, {Name: "tty0"}}
 	if got := devices(class, named, cmdline.SerialNamed); !slices.Equal(got, used) {

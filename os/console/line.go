@@ -60,13 +60,7 @@ func (p *Port) setLine(text string) error {
 		mistake = fmt.Errorf("%w; it gets that", mistake)
 		l, _ = parseLine(usualLine)
 	}
-	raw, err := p.file.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var failed error
-	err = raw.Control(func(fd uintptr) { failed = l.set(int(fd)) })
-	return errors.Join(mistake, err, failed)
+	return errors.Join(mistake, p.control(l.set))
 }
 
 // set sets the terminal fd. It fails too if the line's driver has no such speed and

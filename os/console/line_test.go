@@ -49,7 +49,7 @@ func FuzzParseLine(f *testing.F) {
 }
 
 // TestSetLine has terminals in place of serial lines, for which the kernel keeps
-// what is set too.
+// what is set too. None heeds what it receives until it is opened for a shell.
 func TestSetLine(t *testing.T) {
 	if !nstest.Inside(t, syscall.CLONE_NEWNS) {
 		return
@@ -95,6 +95,19 @@ func TestSetLine(t *testing.T) {
 		}
 		if got := *get(); got.Ospeed != want.speed || got.Ispeed != want.speed || got.Cflag&unix.CRTSCTS != want.flags&unix.CRTSCTS {
 			t.Errorf("%q: the terminal has %d and %d bit/s and flags %#o", tt.line, got.Ospeed, got.Ispeed, got.Cflag)
+		}
+		const heed, echo = unix.IXON, unix.ECHO | unix.ISIG
+		if got := *get(); before.Iflag&heed != heed || before.Lflag&echo != echo || got.Iflag&heed != 0 || got.Lflag&echo != 0 {
+			t.Errorf("%q: the terminal has input flags %#o and local flags %#o, before %#o and %#o",
+				tt.line, got.Iflag, got.Lflag, before.Iflag, before.Lflag)
+		}
+		shell, err := OpenTerminal(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer shell.Close()
+		if got := *get(); got.Iflag&heed != heed || got.Lflag&echo != echo {
+			t.Errorf("%q: for a shell the terminal has input flags %#o and local flags %#o", tt.line, got.Iflag, got.Lflag)
 		}
 	}
 }

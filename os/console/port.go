@@ -47,21 +47,23 @@ func openPort(name, path string, terminal bool) (*Port, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening console: %w", err)
 	}
-	if terminal && !isTerminal(file) {
+	p := newPort(name, path, file)
+	if terminal && p.control(isTerminal) != nil {
 		file.Close()
 		return nil, fmt.Errorf("opening console: %s is no working terminal", path)
 	}
-	return newPort(name, path, file), nil
+	return p, nil
 }
 
-func isTerminal(file *os.File) bool {
-	raw, err := file.SyscallConn()
+// control does what f does to the device, which stays as non-blocking as it is.
+func (p *Port) control(f func(fd int) error) error {
+	raw, err := p.file.SyscallConn()
 	if err != nil {
-		return false
+		return err
 	}
-	var ioctlErr error
-	err = raw.Control(func(fd uintptr) { _, ioctlErr = unix.IoctlGetTermios(int(fd), unix.TCGETS) })
-	return err == nil && ioctlErr == nil
+	var failed error
+	err = raw.Control(func(fd uintptr) { failed = f(int(fd)) })
+	return errors.Join(err, failed)
 }
 
 // enqueue does not wait: a port that is a full queue behind is dead.
@@ -124,9 +126,7 @@ func (p *Port) write(line []byte) error {
 
 // drain waits until the hardware has sent everything.
 func (p *Port) drain() {
-	if raw, err := p.file.SyscallConn(); err == nil {
-		raw.Control(func(fd uintptr) { unix.IoctlSetInt(int(fd), unix.TCSBRK, 1) })
-	}
+	p.control(func(fd int) error { return unix.IoctlSetInt(fd, unix.TCSBRK, 1) })
 }
 
 func lastResort(dir string) *Port {

@@ -37,6 +37,12 @@ func OpenTerminal(path string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
+// isTerminal is nil if fd is a terminal that works.
+func isTerminal(fd int) error {
+	_, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	return err
+}
+
 // makeSane does what stty sane does, for a line without modem control.
 func makeSane(fd int) error {
 	t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
@@ -55,6 +61,18 @@ func makeSane(fd int) error {
 	} {
 		t.Cc[i] = c
 	}
+	return unix.IoctlSetTermios(fd, unix.TCSETS, t)
+}
+
+// deafen keeps the terminal fd from echoing what it receives, from stopping when that
+// is an XOFF, and from dropping its output when that is a key that interrupts.
+func deafen(fd int) error {
+	t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return err
+	}
+	t.Iflag &^= unix.IXON | unix.IXOFF | unix.IXANY
+	t.Lflag &^= unix.ECHO | unix.ECHONL | unix.ISIG
 	return unix.IoctlSetTermios(fd, unix.TCSETS, t)
 }
 

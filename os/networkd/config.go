@@ -20,8 +20,9 @@
 // members: what is said of one of them is said of it.
 //
 // The host name is that of ipam, else of DHCP, else "ember-" and the last three
-// bytes of the MAC address ("ember" without a card). Nothing is taken back when the daemon ends: its successor
-// goes on with what it finds.
+// bytes of the MAC address ("ember" without a card). Nothing is taken back when the
+// daemon ends: its successor goes on with the addresses, routes, names and servers
+// that it finds.
 package networkd
 
 import (

@@ -49,21 +49,8 @@ func Run(ctx context.Context, c Config) error {
 type waits struct{ carrier, deadline, hold, ipv4 time.Duration }
 
 func (c Config) run(ctx context.Context, w waits) error {
-	now := time.Now()
-	d := &daemon{
-		Config:    c,
-		waits:     w,
-		events:    make(chan func()),
-		look:      make(chan struct{}, 1),
-		links:     map[int]*link{},
-		installed: map[route]bool{},
-		failed:    map[route]bool{},
-		adopted:   map[int]bool{},
-		failing:   map[string]bool{},
-		search:    choose.Search{Best: c.best(), Begun: now},
-		noCarrier: now,
-		etc:       etcfiles.Dir(filepath.Join(c.Root, "etc")),
-	}
+	d := newDaemon(c, w)
+	d.inherit()
 	var err error
 	if d.routers, err = ra.Listen(); err != nil {
 		d.Log.Warn("there is no IPv6", "err", err)
@@ -81,6 +68,35 @@ func (c Config) run(ctx context.Context, w waits) error {
 		l.done.Wait()
 	}
 	return nil
+}
+
+func newDaemon(c Config, w waits) *daemon {
+	now := time.Now()
+	return &daemon{
+		Config:    c,
+		waits:     w,
+		events:    make(chan func()),
+		look:      make(chan struct{}, 1),
+		links:     map[int]*link{},
+		installed: map[route]bool{},
+		failed:    map[route]bool{},
+		adopted:   map[int]bool{},
+		failing:   map[string]bool{},
+		search:    choose.Search{Best: c.best(), Begun: now},
+		noCarrier: now,
+		etc:       etcfiles.Dir(filepath.Join(c.Root, "etc")),
+	}
+}
+
+// inherit takes over the names and servers of an earlier daemon, which stay good until
+// the network says others.
+func (d *daemon) inherit() {
+	old, err := netstate.Read(filepath.Join(d.Root, netstate.Path))
+	if err != nil {
+		d.Log.Warn("what an earlier networkd knew is lost", "err", err)
+	}
+	d.shown = netstate.State{Hostname: old.Hostname, Domain: old.Domain, Search: old.Search, DNS: old.DNS, NTP: old.NTP}
+	d.unwritten = true // it may have ended before it wrote them elsewhere
 }
 
 func (d *daemon) loop(ctx context.Context) {

@@ -1,0 +1,46 @@
+package networkd
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+)
+
+// TestInheritance has a second daemon that gets no lease at first, and then one without
+// a name. What the first one knew stays.
+func TestInheritance(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "10.0.0.1/24")
+	var give atomic.Value
+	give.Store(grant("10.0.0.1", "10.0.0.7/24", router4("10.0.0.1"), dhcpv4.OptDNS(net.IPv4(10, 0, 0, 53)), dhcpv4.OptHostName("node7"),
+		dhcpv4.OptDomainName("rack.example"), dhcpv4.OptNTPServers(net.IPv4(10, 0, 0, 123))))
+	l.serve("eth0", func(m *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 { return give.Load().(answer)(m) })
+	stop := l.run(Config{})
+	l.told("READY=1\nSTATUS=link=eth0 ")
+	stop()
+	give.Store(answer(func(*dhcpv4.DHCPv4) *dhcpv4.DHCPv4 { return nil }))
+	l.runWith(Config{}, waits{carrier: time.Hour, deadline: time.Second, hold: time.Second})
+	l.told("READY=1\nSTATUS=link=none ")
+	s := l.state()
+	if s.Hostname != "node7" || s.Domain != "rack.example" || !slices.Equal(s.Search, []string{"rack.example"}) ||
+		!slices.Equal(s.DNS, []netip.Addr{netip.MustParseAddr("10.0.0.53")}) || !slices.Equal(s.NTP, []string{"10.0.0.123"}) {
+		t.Errorf("without a lease the state is %+v", s)
+	}
+	give.Store(grant("10.0.0.1", "10.0.0.7/24", router4("10.0.0.1")))
+	l.told("STATUS=link=eth0 ")
+	if s := l.state(); s.Hostname != "node7" || s.Online != true || len(s.DNS)+len(s.NTP) > 0 {
+		t.Errorf("with another lease the state is %+v", s)
+	}
+	if got := l.file("etc/hosts"); !strings.Contains(got, "127.0.1.1 node7 #") {
+		t.Errorf("hosts is %q", got)
+	}
+}

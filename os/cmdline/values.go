@@ -150,13 +150,17 @@ func domain(value string) (string, error) {
 	labels := strings.Split(strings.TrimSuffix(value, "."), ".")
 	good := len(value) <= 253
 	for _, label := range labels {
-		good = good && len(label) > 0 && len(label) <= 63 && label[0] != '-' && label[len(label)-1] != '-' &&
-			!strings.ContainsFunc(label, notOfNames)
+		good = good && isLabel(label)
 	}
 	if !good || strings.Trim(labels[len(labels)-1], "0123456789") == "" {
 		return "", notA(value, "a domain name")
 	}
 	return value, nil
+}
+
+// isLabel says that a value can be between two dots of a name.
+func isLabel(value string) bool {
+	return len(value) > 0 && len(value) <= 63 && value[0] != '-' && value[len(value)-1] != '-' && !strings.ContainsFunc(value, notOfNames)
 }
 
 func notOfNames(r rune) bool {

@@ -14,6 +14,7 @@ func TestClean(t *testing.T) {
 		"node7":                            {"node7", "node7"},
 		"Node7.Rack.Example":               {"node7.rack.example", "node7"},
 		"node7.example.":                   {"node7.example", "node7"},
+		"1042":                             {"1042", "1042"},
 		"node7\x00\x00":                    {"node7", "node7"},
 		"_tcp.example":                     {"_tcp.example", ""},
 		"a\nnameserver b":                  {"", ""},

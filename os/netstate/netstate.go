@@ -18,7 +18,8 @@ type State struct {
 	// Settled says that the daemon has the network it looked for, or has given up
 	// waiting and goes on looking.
 	Settled bool
-	// Online says that the chosen link has an address and a default route.
+	// Online says that the chosen link has an address and a default route, or an
+	// address if the command line gives it none.
 	Online bool
 	Link   string // the link that was chosen, by name; "" while there is none
 

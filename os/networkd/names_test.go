@@ -9,6 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ember-os/ember/os/netstate"
+	"github.com/ember-os/ember/os/networkd/dhcp4"
+	"github.com/ember-os/ember/os/networkd/dhcp6"
+	"github.com/ember-os/ember/os/networkd/ra"
 	"github.com/insomniacslk/dhcp/dhcpv4"
 )
 
@@ -42,5 +46,20 @@ func TestInheritance(t *testing.T) {
 	}
 	if got := l.file("etc/hosts"); !strings.Contains(got, "127.0.1.1 node7 #") {
 		t.Errorf("hosts is %q", got)
+	}
+}
+
+// TestSameServers has servers that DHCPv4, DHCPv6 and a router name, some of them twice.
+func TestSameServers(t *testing.T) {
+	a, b, c := netip.MustParseAddr("2001:db8::53"), netip.MustParseAddr("10.0.0.53"), netip.MustParseAddr("10.0.0.123")
+	l := &link{
+		lease:   &dhcp4.Lease{DNS: []netip.Addr{b, b}, NTP: []netip.Addr{c, c}},
+		lease6:  &dhcp6.Lease{DNS: []netip.Addr{a, a}, NTP: []string{"ntp.example", c.String()}},
+		routers: map[netip.Addr]router{a: {ra.Advertisement{DNS: []netip.Addr{a, b}, DNSLifetime: time.Hour}, time.Now()}},
+	}
+	var s netstate.State
+	new(daemon).names(l, &s)
+	if !slices.Equal(s.DNS, []netip.Addr{b, a}) || !slices.Equal(s.NTP, []string{c.String(), "ntp.example"}) {
+		t.Errorf("the name servers are %v, the time servers %v", s.DNS, s.NTP)
 	}
 }

@@ -113,15 +113,21 @@ func (d *daemon) names(l *link, s *netstate.State) {
 		if !now.Before(r.heard.Add(r.DNSLifetime)) {
 			continue
 		}
-		for _, a := range zoned(r.DNS, l.name) {
-			if !slices.Contains(s.DNS, a) {
-				s.DNS = append(s.DNS, a)
-			}
-		}
+		s.DNS = append(s.DNS, zoned(r.DNS, l.name)...)
 		s.Search = append(s.Search, r.Search...)
 	}
-	s.Search = dnsname.CleanAll(append(s.Search, s.Domain))
-	s.DNS, s.NTP, s.Search = s.DNS[:min(len(s.DNS), mostNames)], s.NTP[:min(len(s.NTP), mostNames)], s.Search[:min(len(s.Search), mostNames)]
+	s.DNS, s.NTP, s.Search = most(s.DNS), most(s.NTP), most(dnsname.CleanAll(append(s.Search, s.Domain)))
+}
+
+// most gives the first of a list's elements, each once, up to mostNames.
+func most[T comparable](list []T) []T {
+	var once []T
+	for _, e := range list {
+		if len(once) < mostNames && !slices.Contains(once, e) {
+			once = append(once, e)
+		}
+	}
+	return once
 }
 
 // zoned gives addresses that are good on one link only the link's name.
@@ -188,6 +194,8 @@ func (d *daemon) note(l *link) string {
 		return "no carrier"
 	case l.rank == choose.Nothing && len(d.addresses(l)) == 0:
 		return "no address"
+	case l.rank == choose.Nothing:
+		return "no usable address"
 	case l.rank == choose.RouteLess:
 		return "no default route"
 	case l.name != d.chosen:

@@ -42,7 +42,7 @@ func TestRouteLess(t *testing.T) {
 	l.cable("eth0", "10.0.0.1/24")
 	l.serve("eth0", grant("10.0.0.1", "10.0.0.7/24", router4("10.0.0.1"), dhcpv4.OptDNS(net.IPv4(10, 0, 0, 53))))
 	l.told("READY=1\nSTATUS=link=eth0 ")
-	if s := l.state(); find(s, "usb1").Note != "no default route" || find(s, "eth0").Note != "" {
+	if s := l.state(); find(s, "usb0").Note != "no usable address" || find(s, "usb1").Note != "no default route" || find(s, "eth0").Note != "" {
 		t.Errorf("the notes are wrong: %+v", s)
 	}
 	l.wantRoutes(netlink.FAMILY_V4, "10.0.0.0/24 dev eth0", "10.1.0.0/24 dev usb1 reserve", "169.254.3.0/24 dev usb0 reserve",

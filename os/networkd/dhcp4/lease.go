@@ -102,7 +102,7 @@ func (l *Lease) setRoutes(m *dhcpv4.DHCPv4) {
 		} else if !isHost(gateway) {
 			continue
 		}
-		if dest.Bits() > 0 && !isHost(dest.Addr()) {
+		if !hasHosts(dest) {
 			continue
 		}
 		l.Routes = append(l.Routes, Route{dest, gateway})
@@ -135,6 +135,12 @@ func (l *Lease) setTimes(m *dhcpv4.DHCPv4) {
 // isHost tells whether a host elsewhere can have the address.
 func isHost(a netip.Addr) bool {
 	return a.Is4() && !a.IsUnspecified() && !a.IsLoopback() && a.As4()[0] != 0 && a.As4()[0] < 224
+}
+
+// hasHosts tells whether hosts elsewhere can be in a network. Those from 0.0.0.0/0 to
+// 0.0.0.0/7 are larger than the one whose addresses no host can have.
+func hasHosts(n netip.Prefix) bool {
+	return isHost(n.Addr()) || n.Addr() == netip.IPv4Unspecified() && n.Bits() < 8
 }
 
 func hosts(ips []net.IP) []netip.Addr {

@@ -66,7 +66,11 @@ func TestParseLease(t *testing.T) {
 			{netip.MustParsePrefix("10.9.0.0/16"), netip.MustParseAddr("10.0.0.9")}, {zero, netip.MustParseAddr("10.0.0.2")},
 			{netip.MustParsePrefix("10.0.0.10/32"), netip.Addr{}},
 		}}},
-		"classless, no hosts": {full + router + "79 0c 10 e000 0a000009 00 ffffffff", Lease{}},
+		"classless, halves": {full + "79 0c 01 00 0a000001 01 80 0a000001", Lease{Routes: []Route{
+			{netip.MustParsePrefix("0.0.0.0/1"), ten1}, {netip.MustParsePrefix("128.0.0.0/1"), ten1},
+		}}},
+		"classless, this network": {full + "79 0f 08 00 0a000001 20 00000000 0a000001", Lease{}},
+		"classless, no hosts":     {full + router + "79 0c 10 e000 0a000009 00 ffffffff", Lease{}},
 	} {
 		m, ok := reply(wire(t, tt.options), mac, xid)
 		if !ok {

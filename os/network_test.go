@@ -143,7 +143,20 @@ func TestNetwork(t *testing.T) {
 		lans:   []lab.LAN{lan("other", "8"), lan("trunk", "2"), on(lan("tagged", "3"), "trunk", 42)},
 		cards:  cards{{"other", "01", ""}, {"trunk", "02", ""}},
 		want:   map[string]string{"address": "10.0.3.1", "gateway": "10.0.3.1"},
-		checks: checks{{lookUp, "1"}, {"ip -4 addr | grep -c 'inet 10.0.[28]'", "0"}},
+		checks: checks{
+			{lookUp, "1"}, {"ip -4 addr | grep -c 'inet 10.0.[28]'", "0"},
+			{"ip link delete eth1.42; until ip -4 addr show dev eth1.42 | grep -q 'inet 10.0.3'; do sleep 1; done; echo back", "back"},
+		},
+	}, {
+		name:   "BondHWAddr",
+		append: "ember.bond=bond0:eth0,eth1 hw_addr=52:54:00:00:00:02",
+		lans:   []lab.LAN{lan("boot", "1")},
+		cards:  cards{{"boot", "01", ""}, {"boot", "02", ""}},
+		want:   map[string]string{"link": "bond0", "address": "10.0.1.1"},
+		checks: checks{
+			{"cat /sys/class/net/bond0/address", "52:54:00:00:00:02"},
+			{"cd /sys/class/net/bond0/bonding; echo -eth0 > slaves; until grep -qw eth0 slaves; do sleep 1; done; echo back", "back"},
+		},
 	}, {
 		name:   "BondLACP",
 		append: "ember.bond=bond0:eth0,52-54-00-00-00-02:mode=802.3ad,lacp_rate=fast",
@@ -220,6 +233,11 @@ func TestNetwork(t *testing.T) {
 			}
 			m := vmtest.Start(t, c)
 			line := await(m, stage.Network)
+			for _, n := range test.lans {
+				if line.T < n.Delay {
+					t.Errorf("the network is there before its DHCP server answers, which takes %v: %v", n.Delay, line)
+				}
+			}
 			for key, want := range test.want {
 				if got := line.Get(key); !strings.HasPrefix(got, want) {
 					t.Errorf("%s=%s, want %s: %v", key, got, want, line)

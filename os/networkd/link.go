@@ -23,6 +23,7 @@ type link struct {
 	mtu0     int // before anyone changed it
 	mtuTried int
 
+	lacking  bool               // see lacks
 	rising   bool               // it is being brought up, or will be once more
 	failures int                // to bring it up, in a row
 	cancel   context.CancelFunc // ends its clients

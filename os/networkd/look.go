@@ -74,6 +74,7 @@ func (d *daemon) readLinks(ctx context.Context) {
 			d.forget(l)
 		}
 	}
+	d.giveMACs(infos, roles)
 	for _, i := range infos {
 		a, planned := roles[i.name]
 		l := d.links[i.index]
@@ -90,7 +91,8 @@ func (d *daemon) readLinks(ctx context.Context) {
 			continue
 		}
 		l.info, l.preference = i, a.preference
-		if l.role != ignored && !l.up {
+		l.lacking = l.lacks(infos)
+		if l.role != ignored && (!l.up || l.lacking) {
 			d.forgetRoutes(l)
 			d.bringUp(ctx, l)
 		}

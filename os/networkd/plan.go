@@ -41,6 +41,11 @@ func (i *info) isCalled(name string) bool {
 	return name == i.name || err == nil && bytes.Equal(mac, i.hardware())
 }
 
+// isVLAN tells whether the link is that VLAN on another link.
+func (i *info) isVLAN(link string, id int) bool {
+	return i.kind == "vlan" && i.name == vlanName(link, id)
+}
+
 // role is what a link is for.
 type role int
 
@@ -80,7 +85,7 @@ func (c *Config) plan(links []info) map[string]assignment {
 			roles[l.name] = assignment{role: configured, preference: p}
 		default:
 			roles[l.name] = assignment{role: parent, preference: p, vlan: vlan}
-			if i := slices.IndexFunc(links, func(v info) bool { return v.kind == "vlan" && v.name == vlanName(l.name, vlan) }); i >= 0 {
+			if i := slices.IndexFunc(links, func(v info) bool { return v.isVLAN(l.name, vlan) }); i >= 0 {
 				roles[links[i].name] = assignment{role: configured, preference: p}
 			}
 		}

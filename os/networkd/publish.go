@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -186,8 +187,12 @@ func (d *daemon) note(l *link) string {
 	switch {
 	case l.role == ignored:
 		return "not asked for"
+	case l.role == member && l.lacking:
+		return "not in " + l.bond
 	case l.role == member:
 		return "part of " + l.bond
+	case l.role == parent && l.lacking:
+		return "no VLAN " + strconv.Itoa(l.vlan)
 	case l.role == parent:
 		return "carries " + vlanName(l.name, l.vlan)
 	case !l.carrierUp():
@@ -234,7 +239,7 @@ func (d *daemon) why() string {
 	var notes []string
 	links := map[string][]string{}
 	for _, l := range d.sortedLinks() {
-		if l.role != configured {
+		if l.role != configured && (l.role != parent || !l.lacking) {
 			continue
 		}
 		n := d.note(l)

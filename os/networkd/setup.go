@@ -1,6 +1,7 @@
 package networkd
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -28,25 +29,27 @@ var sysctls6 = [][2]string{
 
 // begin does what a link needs once for its role.
 func (d *daemon) begin(ctx context.Context, l *link) {
-	var err error
 	switch l.role {
-	case member:
-		err = d.enslave(l)
 	case parent:
 		d.sysctl6(l.name, "accept_ra", "0")
-		vlan := &netlink.Vlan{LinkAttrs: netlink.LinkAttrs{Name: vlanName(l.name, l.vlan), ParentIndex: l.index}, VlanId: l.vlan}
-		if err = netlink.LinkAdd(vlan); errors.Is(err, unix.EEXIST) {
-			err = nil // an earlier daemon made it
-		}
 	case configured:
 		for _, s := range sysctls6 {
 			d.sysctl6(l.name, s[0], s[1])
 		}
 		d.start(ctx, l)
 	}
-	if err != nil {
-		d.Log.Error("setting up a link", "link", l.name, "err", err)
+}
+
+// lacks tells whether what a link is for is not there, or not any more: its place in a
+// bond, or its VLAN.
+func (l *link) lacks(links []info) bool {
+	switch l.role {
+	case member:
+		return !slices.ContainsFunc(links, func(i info) bool { return i.name == l.bond && i.index == l.master })
+	case parent:
+		return !slices.ContainsFunc(links, func(i info) bool { return i.isVLAN(l.name, l.vlan) })
 	}
+	return false
 }
 
 // longestRetry is the longest wait before a link is brought up again. Some drivers
@@ -60,16 +63,37 @@ func (d *daemon) bringUp(ctx context.Context, l *link) {
 		return
 	}
 	l.rising = true
-	self := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: l.index}}
+	i, a, lacking := l.info, l.assignment, l.lacking
 	go func() {
-		err := netlink.LinkSetUp(self)
+		var err error
+		switch {
+		case lacking && a.role == member: // which the bond brings up
+			err = d.enslave(i, a.bond)
+		case lacking:
+			err = errors.Join(addVLAN(i, a.vlan), setUp(i))
+		default:
+			err = setUp(i)
+		}
 		d.post(ctx, func() { d.risen(ctx, l, err) })
 	}()
+}
+
+func setUp(i info) error {
+	return netlink.LinkSetUp(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: i.index}})
+}
+
+func addVLAN(i info, id int) error {
+	name := vlanName(i.name, id)
+	if err := netlink.LinkAdd(&netlink.Vlan{LinkAttrs: netlink.LinkAttrs{Name: name, ParentIndex: i.index}, VlanId: id}); err != nil {
+		return fmt.Errorf("making %s: %w", name, err)
+	}
+	return nil
 }
 
 func (d *daemon) risen(ctx context.Context, l *link, err error) {
 	if err == nil {
 		l.rising, l.failures = false, 0
+		d.lookSoon()
 		return
 	}
 	level := slog.LevelDebug
@@ -153,30 +177,45 @@ func makeBond(bond *netlink.Bond) error {
 	return netlink.LinkAdd(bond)
 }
 
-// enslave makes a link a member of its bond, for which it must be down.
-func (d *daemon) enslave(l *link) error {
-	bond, err := netlink.LinkByName(l.bond)
-	if err != nil {
-		return fmt.Errorf("looking for the bond %s: %w", l.bond, err)
+// giveMACs gives a bond the address of hw_addr when a member with it appears, before
+// it joins: that is the one that DHCP servers know.
+func (d *daemon) giveMACs(links []info, roles map[string]assignment) {
+	for _, i := range links {
+		a := roles[i.name]
+		if d.links[i.index] != nil || a.role != member || !bytes.Equal(i.hardware(), d.HWAddr) {
+			continue
+		}
+		bond, err := netlink.LinkByName(a.bond)
+		if err == nil && !bytes.Equal(bond.Attrs().HardwareAddr, d.HWAddr) {
+			err = netlink.LinkSetHardwareAddr(bond, d.HWAddr)
+		}
+		if err != nil {
+			d.Log.Error("giving a bond the address of its member", "bond", a.bond, "link", i.name, "err", err)
+		}
 	}
-	if l.master == bond.Attrs().Index {
-		return nil
+}
+
+// enslave makes a link a member of its bond, for which it must be down.
+func (d *daemon) enslave(l info, name string) error {
+	bond, err := netlink.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("looking for the bond %s: %w", name, err)
 	}
 	self := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: l.index}}
 	if err := netlink.LinkSetDown(self); err != nil {
 		return err
 	}
 	if err := netlink.LinkSetMasterByIndex(self, bond.Attrs().Index); err != nil {
-		return fmt.Errorf("making it a member of %s: %w", l.bond, err)
+		return fmt.Errorf("making it a member of %s: %w", name, err)
 	}
-	i := slices.IndexFunc(d.Bonds, func(b cmdline.Bond) bool { return b.Name == l.bond })
+	i := slices.IndexFunc(d.Bonds, func(b cmdline.Bond) bool { return b.Name == name })
 	if primary := d.Bonds[i].Options["primary"]; primary == "" || !l.isCalled(primary) {
 		return nil
 	}
-	change := netlink.NewLinkBond(netlink.LinkAttrs{Name: l.bond, Index: bond.Attrs().Index})
+	change := netlink.NewLinkBond(netlink.LinkAttrs{Name: name, Index: bond.Attrs().Index})
 	change.Primary = l.index
 	if err := netlink.LinkModify(change); err != nil {
-		return fmt.Errorf("making it the primary of %s: %w", l.bond, err)
+		return fmt.Errorf("making it the primary of %s: %w", name, err)
 	}
 	return nil
 }

@@ -58,6 +58,9 @@ type Client struct {
 	server dhcpv6.DUID
 	offer  *Lease
 
+	refused int  // in a row
+	warned  bool // of offers in this exchange that are of no use
+
 	xid     dhcpv6.TransactionID
 	began   time.Time // of the exchange
 	times   term.Times
@@ -74,6 +77,7 @@ const (
 	bound // or informed
 	renewing
 	rebinding
+	pausing // after refusals
 )
 
 // messageTypes are the messages of the states.
@@ -123,7 +127,7 @@ func (c *Client) setMode(m Mode) {
 }
 
 func (c *Client) enter(s state) {
-	c.state, c.attempt, c.began = s, 0, time.Now()
+	c.state, c.attempt, c.began, c.warned = s, 0, time.Now(), false
 	for i := range c.xid {
 		c.xid[i] = byte(rand.Uint32())
 	}
@@ -149,7 +153,7 @@ func (c *Client) tick() {
 		c.enter(renewing)
 	case c.state == renewing && !now.Before(c.times.T2):
 		c.enter(rebinding)
-	case c.state == requesting && c.attempt == tries:
+	case c.state == requesting && c.attempt == tries, c.state == pausing:
 		c.enter(soliciting)
 	default:
 		c.send()
@@ -219,7 +223,10 @@ func (c *Client) receive(m *dhcpv6.Message) {
 	case c.state == soliciting && m.MessageType == dhcpv6.MessageTypeAdvertise:
 		offer, err := parseLease(m)
 		if err != nil {
-			c.Log.Debug("unusable DHCPv6 offer", "err", err)
+			if !c.warned {
+				c.Log.Warn("unusable DHCPv6 offer", "err", err)
+			}
+			c.warned = true
 			return
 		}
 		c.offer, c.server = offer, server
@@ -232,9 +239,12 @@ func (c *Client) receive(m *dhcpv6.Message) {
 		l, err := parseLease(m)
 		if err != nil {
 			c.Log.Warn("DHCPv6 server refuses the address", "err", err)
-			if c.state != requesting { // the next server may have another, until ours expires
+			c.offer = nil
+			if c.refused++; c.refused == 1 { // the next server may have another, until ours expires
 				c.enter(soliciting)
+				return
 			}
+			c.state, c.times.Wake = pausing, time.Now().Add(backoff.Wait(firstWait, longestWait, c.refused))
 			return
 		}
 		c.server = server
@@ -244,7 +254,7 @@ func (c *Client) receive(m *dhcpv6.Message) {
 
 // bind takes a lease, which counts from when it was asked for.
 func (c *Client) bind(l *Lease) {
-	c.state, c.lease, c.offer = bound, l, nil
+	c.state, c.lease, c.offer, c.refused = bound, l, nil, 0
 	c.times.Grant(l.Duration, l.T1, l.T2)
 	c.Changed(l)
 }

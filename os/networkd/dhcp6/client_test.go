@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,6 +36,7 @@ type world struct {
 	answers  chan []byte
 	modes    chan Mode
 	leases   chan *Lease
+	log      strings.Builder
 }
 
 func (w *world) Send(b []byte) error {
@@ -62,10 +64,10 @@ func (w *world) Close() error {
 // live runs a test with a client that has been told what it is for.
 func live(t *testing.T, mode Mode, f func(*world)) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t, time.Now(), make(chan sent, 10000), make(chan []byte), make(chan Mode), make(chan *Lease, 1000)}
+		w := &world{t, time.Now(), make(chan sent, 10000), make(chan []byte), make(chan Mode), make(chan *Lease, 1000), strings.Builder{}}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
-		c := &Client{MAC: mac, Conn: w, Log: slog.New(slog.DiscardHandler), Changed: func(l *Lease) { w.leases <- l }}
+		c := &Client{MAC: mac, Conn: w, Log: slog.New(slog.NewTextHandler(&w.log, nil)), Changed: func(l *Lease) { w.leases <- l }}
 		go func() { ended <- c.Run(ctx, w.modes) }()
 		w.modes <- mode
 		f(w)
@@ -200,6 +202,45 @@ func TestRefused(t *testing.T) {
 		w.answer(w.next(dhcpv6.MessageTypeRenew), dhcpv6.MessageTypeReply, address(&dhcpv6.OptStatusCode{StatusCode: iana.StatusNoBinding}))
 		if m := w.next(dhcpv6.MessageTypeSolicit); m.at != 30*time.Minute || len(w.leases) > 0 {
 			t.Errorf("asks anew at %v, with %d changes", m.at, len(w.leases))
+		}
+	})
+}
+
+// TestRefusedRequests has a server that never grants what it offers. It is not asked for
+// it again, but for another offer, less and less often.
+func TestRefusedRequests(t *testing.T) {
+	live(t, Addresses, func(w *world) {
+		last, want := time.Duration(0), 4*firstWait
+		for i := range 100 {
+			m := w.next(dhcpv6.MessageTypeSolicit)
+			if d := m.at - last; i < 2 && d != 0 || i >= 2 && (d < want*3/4 || d > want*5/4) {
+				t.Errorf("asks again after %v, want %v", d, want)
+			}
+			if i >= 2 {
+				want = min(2*want, longestWait)
+			}
+			last = m.at
+			w.answer(m, dhcpv6.MessageTypeAdvertise, address())
+			w.answer(w.next(dhcpv6.MessageTypeRequest), dhcpv6.MessageTypeReply, address(&dhcpv6.OptStatusCode{StatusCode: iana.StatusNoAddrsAvail}))
+		}
+		w.lease()
+		renewal := w.next(dhcpv6.MessageTypeRenew)
+		w.answer(renewal, dhcpv6.MessageTypeReply, address(&dhcpv6.OptStatusCode{StatusCode: iana.StatusNoBinding}))
+		if m := w.next(dhcpv6.MessageTypeSolicit); m.at != renewal.at {
+			t.Errorf("after a lease it waits for %v", m.at-renewal.at)
+		}
+	})
+}
+
+// TestUselessOffers has a server without addresses, which is told once.
+func TestUselessOffers(t *testing.T) {
+	live(t, Addresses, func(w *world) {
+		for range 3 {
+			w.answer(w.next(dhcpv6.MessageTypeSolicit), dhcpv6.MessageTypeAdvertise, address(&dhcpv6.OptStatusCode{StatusCode: iana.StatusNoAddrsAvail}))
+		}
+		synctest.Wait()
+		if got := w.log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "NoAddrsAvail") {
+			t.Errorf("it is told as %q", got)
 		}
 	})
 }

@@ -36,7 +36,7 @@ const bondDoc = `Dracut's form, with colons between the fields:
 | NAME | of the bond, up to 15 characters |
 | MEMBERS | names of network interfaces or MAC addresses with dashes, separated by commas |
 | OPTIONS | NAME=VALUE, separated by commas |
-| MTU | number from 68 to 65535 |
+| MTU | number from 68 to 65535; below 1280 the bond has no IPv6 |
 
 OPTIONS and MTU may be empty or left out. The options are the kernel's, in words or numbers:
 

@@ -34,19 +34,11 @@ func (d *daemon) watchOnce(ctx context.Context) error {
 	if err := netlink.LinkSubscribe(links, done); err != nil {
 		return err
 	}
+	defer drain(links)
 	if err := netlink.AddrSubscribe(addresses, done); err != nil {
 		return err
 	}
-	defer func() { // they may be about to send
-		go func() {
-			for range links {
-			}
-		}()
-		go func() {
-			for range addresses {
-			}
-		}()
-	}()
+	defer drain(addresses)
 	for ok := true; ok; {
 		d.lookSoon()
 		select {
@@ -57,6 +49,14 @@ func (d *daemon) watchOnce(ctx context.Context) error {
 		}
 	}
 	return errors.New("messages of the kernel got lost")
+}
+
+// drain lets a sender end that may be about to send.
+func drain[T any](c <-chan T) {
+	go func() {
+		for range c {
+		}
+	}()
 }
 
 // readLinks reads all links and gives them their roles.

@@ -145,7 +145,7 @@ func TestNetwork(t *testing.T) {
 		want:   map[string]string{"address": "10.0.3.1", "gateway": "10.0.3.1"},
 		checks: checks{
 			{lookUp, "1"}, {"ip -4 addr | grep -c 'inet 10.0.[28]'", "0"},
-			{"ip link delete eth1.42; until ip -4 addr show dev eth1.42 | grep -q 'inet 10.0.3'; do sleep 1; done; echo back", "back"},
+			{"ip link delete eth1.42 && until ip -4 addr show dev eth1.42 | grep -q 'inet 10.0.3'; do sleep 1; done && echo back", "back"},
 		},
 	}, {
 		name:   "BondHWAddr",
@@ -155,7 +155,7 @@ func TestNetwork(t *testing.T) {
 		want:   map[string]string{"link": "bond0", "address": "10.0.1.1"},
 		checks: checks{
 			{"cat /sys/class/net/bond0/address", "52:54:00:00:00:02"},
-			{"cd /sys/class/net/bond0/bonding; echo -eth0 > slaves; until grep -qw eth0 slaves; do sleep 1; done; echo back", "back"},
+			{"cd /sys/class/net/bond0/bonding; echo -eth0 > slaves && until grep -qw eth0 slaves; do sleep 1; done && echo back", "back"},
 		},
 	}, {
 		name:   "BondLACP",

@@ -17,7 +17,18 @@ func TestLastBoot(t *testing.T) {
 		t.Parallel()
 		c := config(t)
 		c.Dir, c.UEFI, c.Append = t.TempDir(), true, "ember.debug=shell"
-		testLastBoot(t, vmtest.Start(t, c), func(m *vmtest.Machine) *vmtest.Machine {
+		testLastBoot(t, vmtest.Start(t, c), "efi_pstore", func(m *vmtest.Machine) *vmtest.Machine {
+			if end := m.End(); end.Reason != vm.Reboot {
+				t.Fatalf("the machine ended by %s, want a reboot", end.Reason)
+			}
+			return vmtest.Start(t, c)
+		})
+	})
+	t.Run("ERST", func(t *testing.T) {
+		t.Parallel()
+		c := config(t)
+		c.Dir, c.ERST, c.Append = t.TempDir(), true, "ember.debug=shell"
+		testLastBoot(t, vmtest.Start(t, c), "erst", func(m *vmtest.Machine) *vmtest.Machine {
 			if end := m.End(); end.Reason != vm.Reboot {
 				t.Fatalf("the machine ended by %s, want a reboot", end.Reason)
 			}
@@ -32,7 +43,7 @@ func TestLastBoot(t *testing.T) {
 		c.Append = "ember.debug=shell nokaslr reserve_mem=2M:4096:crash ramoops.mem_name=crash syslog_host=10.0.1.1 ember.syslog=tcp"
 		c.NICs = []vm.NIC{l.Port("boot")}
 		c.Args = []string{"-action", "reboot=reset"} // the memory is kept, and QEMU does not end
-		testLastBoot(t, vmtest.Start(t, c), func(m *vmtest.Machine) *vmtest.Machine { return m })
+		testLastBoot(t, vmtest.Start(t, c), "ramoops", func(m *vmtest.Machine) *vmtest.Machine { return m })
 		for _, severity := range []string{"err", "warning"} { // the summary, and the lines of the kernel that died
 			l.Message(func(m lab.Message) bool {
 				return m.App == "ember-status" && m.Severity == severity && strings.Contains(m.Text, "sysrq triggered crash")
@@ -41,8 +52,9 @@ func TestLastBoot(t *testing.T) {
 	})
 }
 
-// testLastBoot takes a machine that boots. next gives the machine after a reboot.
-func testLastBoot(t *testing.T, m *vmtest.Machine, next func(*vmtest.Machine) *vmtest.Machine) {
+// testLastBoot takes a machine that boots, and keeps crashes in the backend of pstore. next gives the machine after a
+// reboot.
+func testLastBoot(t *testing.T, m *vmtest.Machine, backend string, next func(*vmtest.Machine) *vmtest.Machine) {
 	reboot := func(command string, want ...string) {
 		t.Helper()
 		if err := m.Send(command + "\n"); err != nil {
@@ -57,6 +69,9 @@ func testLastBoot(t *testing.T, m *vmtest.Machine, next func(*vmtest.Machine) *v
 		}
 	}
 	await(m, stage.Ready)
+	if got := ask(t, m, "cat /sys/module/pstore/parameters/backend"); got != backend {
+		t.Errorf("crashes are kept in %s, want %s", got, backend)
+	}
 	reboot("reboot", "reboot: SIGTERM")
 	if got := ask(t, m, "ember status | grep -c 'reboot: SIGTERM'"); got != "1" {
 		t.Errorf("%s lines of ember status tell the reason", got)

@@ -1,6 +1,8 @@
 // Package bootreason carries why a machine is rebooted to the boot after it: in an
-// EFI variable, or where there are none in the kernel's store of messages that
-// survive a warm reboot (pmsg, see Linux Documentation/admin-guide/ramoops.rst).
+// EFI variable, where there are none in the kernel's store of messages that survive a
+// warm reboot (pmsg, see Linux Documentation/admin-guide/ramoops.rst), and where there
+// is no such store in the kernel's log, of which the kernel then keeps the end in its
+// store of crashes when it stops.
 //
 // The firmware may take long to write a variable, or for ever: call Save where
 // that does no harm.
@@ -14,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/ember-os/ember/os/crash"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,6 +24,9 @@ import (
 type Places struct {
 	Variables string // efivarfs
 	Pmsg      string // the device that takes messages
+	Log       string // the kernel's
+	DumpLog   string // the kernel's parameter that has it kept at every end
+	Backend   string // the kernel's parameter that names its store of crashes
 	Store     string // where the messages of the last boot are shown
 }
 
@@ -28,11 +34,14 @@ type Places struct {
 var Default = Places{
 	Variables: "/sys/firmware/efi/efivars",
 	Pmsg:      "/dev/pmsg0",
+	Log:       "/dev/kmsg",
+	DumpLog:   "/sys/module/printk/parameters/always_kmsg_dump",
+	Backend:   "/sys/module/pstore/parameters/backend",
 	Store:     "/sys/fs/pstore",
 }
 
-// ErrNowhere says that the machine has neither of the places.
-var ErrNowhere = errors.New("this machine has nowhere to keep the reason of a reboot: neither EFI variables nor /dev/pmsg0")
+// ErrNowhere says that the machine has none of the places.
+var ErrNowhere = errors.New("this machine has nowhere to keep the reason of a reboot: neither EFI variables nor a store of crashes")
 
 const (
 	variable = "EmberReboot-6f2a1c0e-8f0b-4f5d-9a63-3f9f6a1d7c52"
@@ -42,23 +51,43 @@ const (
 
 	immutable      = 0x10 // FS_IMMUTABLE_FL in linux/fs.h
 	pmsgFilePrefix = "pmsg-"
+	noBackend      = "(null)\n"
+	debug          = "<15>" // a message of a user's program that the kernel does not print on consoles
 )
 
 // Save keeps a record, in place of any other, for the next boot.
 func (p Places) Save(r Record) error {
 	b := r.encode()
-	errVariable := p.saveVariable(b)
-	if errVariable == nil {
-		return nil
+	nowhere := true
+	var errs []error
+	for _, save := range []func([]byte) error{p.saveVariable, p.saveMessage, p.saveLog} {
+		err := save(b)
+		if err == nil {
+			return nil
+		}
+		nowhere = nowhere && errors.Is(err, fs.ErrNotExist)
+		errs = append(errs, err)
 	}
-	err := writeFile(p.Pmsg, 0, b)
-	if err == nil {
-		return nil
-	}
-	if errors.Is(errVariable, fs.ErrNotExist) && errors.Is(err, fs.ErrNotExist) {
+	if nowhere {
 		return ErrNowhere
 	}
-	return fmt.Errorf("keeping the reason of the reboot: %w", errors.Join(errVariable, err))
+	return fmt.Errorf("keeping the reason of the reboot: %w", errors.Join(errs...))
+}
+
+func (p Places) saveMessage(b []byte) error { return writeFile(p.Pmsg, 0, b) }
+
+func (p Places) saveLog(b []byte) error {
+	backend, err := os.ReadFile(p.Backend)
+	if err != nil {
+		return err
+	}
+	if string(backend) == noBackend {
+		return fmt.Errorf("the kernel's store of crashes: %w", fs.ErrNotExist)
+	}
+	if err := writeFile(p.DumpLog, 0, []byte("Y")); err != nil {
+		return err
+	}
+	return writeFile(p.Log, 0, append([]byte(debug), b...))
 }
 
 func (p Places) saveVariable(b []byte) error {
@@ -101,9 +130,9 @@ func removeVariable(path string) error {
 func (p Places) Take() (*Record, error) {
 	r, err := p.takeVariable()
 	if r == nil {
-		var errMessage error
-		r, errMessage = p.takeMessage()
-		err = errors.Join(err, errMessage)
+		var errStore error
+		r, errStore = p.takeStored()
+		err = errors.Join(err, errStore)
 	}
 	if err != nil {
 		err = fmt.Errorf("taking the reason of the last reboot: %w", err)
@@ -128,22 +157,33 @@ func (p Places) takeVariable() (*Record, error) {
 	return &r, err
 }
 
-func (p Places) takeMessage() (*Record, error) {
+// takeStored looks at messages, and at the logs of kernels that stopped in order, for
+// which nobody else has a use.
+func (p Places) takeStored() (*Record, error) {
 	entries, err := os.ReadDir(p.Store)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
+	var last *Record
 	var errs []error
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), pmsgFilePrefix) {
+		message, log := strings.HasPrefix(e.Name(), pmsgFilePrefix), strings.HasPrefix(e.Name(), crash.FilePrefix)
+		if !message && !log {
 			continue
 		}
 		path := filepath.Join(p.Store, e.Name())
 		b, err := os.ReadFile(path)
-		if r, ok := decode(b); ok {
-			return &r, errors.Join(append(errs, os.Remove(path))...)
-		}
 		errs = append(errs, err)
+		if log && !crash.Orderly(string(b)) {
+			continue
+		}
+		r, found := decode(b)
+		if found && (last == nil || r.Time.After(last.Time)) {
+			last = &r
+		}
+		if found || log {
+			errs = append(errs, os.Remove(path))
+		}
 	}
-	return nil, errors.Join(errs...)
+	return last, errors.Join(errs...)
 }

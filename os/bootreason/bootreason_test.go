@@ -45,11 +45,18 @@ func TestLong(t *testing.T) {
 	}
 }
 
-// places are those of a machine with EFI variables, with pmsg, with both or none.
+// places are those of a machine with EFI variables, with pmsg, with both or none. Its
+// kernel has no store of crashes.
 func places(t *testing.T, variables, pmsg bool) Places {
 	t.Helper()
 	dir := t.TempDir()
-	p := Places{filepath.Join(dir, "efivars"), filepath.Join(dir, "pmsg0"), filepath.Join(dir, "pstore")}
+	in := func(name string) string { return filepath.Join(dir, name) }
+	p := Places{Variables: in("efivars"), Pmsg: in("pmsg0"), Log: in("kmsg"), DumpLog: in("always"), Backend: in("backend"), Store: in("pstore")}
+	for path, text := range map[string]string{p.Log: "", p.DumpLog: "N\n", p.Backend: noBackend} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if variables {
 		if err := os.Mkdir(p.Variables, 0o755); err != nil {
 			t.Fatal(err)
@@ -102,6 +109,43 @@ func TestSaveAndTake(t *testing.T) {
 				t.Errorf("taken twice: %+v, %v", r, err)
 			}
 		})
+	}
+}
+
+// TestLog has a kernel that keeps its log in two parts, and an older crash.
+func TestLog(t *testing.T) {
+	p := places(t, false, false)
+	if err := os.WriteFile(p.Backend, []byte("erst\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Save(record); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(p.DumpLog); string(b) != "Y\n" { // it had "N\n" and is no real parameter
+		t.Errorf("the log is dumped: %q, %v", b, err)
+	}
+	log, err := os.ReadFile(p.Log)
+	if err != nil || string(log) != "<15>"+golden {
+		t.Errorf("the log has %q, %v", log, err)
+	}
+	crashed := filepath.Join(p.Store, "dmesg-erst-1")
+	for path, text := range map[string]string{
+		crashed:                                "Panic#1 Part1\n<15>[    1.000000] " + golden,
+		filepath.Join(p.Store, "dmesg-erst-2"): "Shutdown#1 Part1\n<15>[   12.500000] " + golden + "<6>[   12.600000] reboot: Restarting system\n",
+		filepath.Join(p.Store, "dmesg-erst-3"): "Shutdown#1 Part2\n<6>[   12.300000] earlier\n",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r, err := p.Take(); err != nil || r == nil || *r != record {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	if left, err := filepath.Glob(filepath.Join(p.Store, "*")); err != nil || len(left) != 1 || left[0] != crashed {
+		t.Errorf("left are %q, %v", left, err)
+	}
+	if r, err := p.Take(); r != nil || err != nil {
+		t.Errorf("taken twice: %+v, %v", r, err)
 	}
 }
 

@@ -21,6 +21,9 @@ import (
 // Store is where the kernel shows the persistent store.
 const Store = "/sys/fs/pstore"
 
+// FilePrefix begins the name of each file there that has a share of a kernel's log.
+const FilePrefix = "dmesg-"
+
 // TailLines is how many lines of a kernel's log a Dump has at most.
 const TailLines = 40
 
@@ -50,12 +53,12 @@ func Read(dir string) (*Dump, error) {
 	var files []string
 	var errs []error
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), "dmesg-") {
+		if !strings.HasPrefix(e.Name(), FilePrefix) {
 			continue
 		}
 		path := filepath.Join(dir, e.Name())
 		p, err := readPart(path)
-		if errors.Is(err, fs.ErrNotExist) { // somebody cleared it
+		if errors.Is(err, fs.ErrNotExist) || p.reason == orderly { // somebody cleared it, or it is no crash
 			continue
 		}
 		files = append(files, path)

@@ -89,6 +89,7 @@ func TestRead(t *testing.T) {
 				"dmesg-a-0": "Oops#1 Part1\n",
 				"dmesg-b-0": "Panic#2 Part1\nno severity\n",
 				"dmesg-c-0": "\x1f\x8b nonsense",
+				"dmesg-d-1": "Shutdown#3 Part1\n<6>no crash\n",
 			},
 			Dump{Reason: "Panic", Time: noon, Older: 1, Tail: []logline.Line{line(logline.Info, "no severity")}},
 		},

@@ -38,6 +38,15 @@ func parse(s string) (h header, text string, ok bool) {
 	return h, text, true
 }
 
+// orderly is the reason of a log that the kernel kept although it had no trouble.
+const orderly = "Shutdown"
+
+// Orderly tells whether a file of the store is of a kernel that stopped in order.
+func Orderly(file string) bool {
+	h, _, ok := parse(file)
+	return ok && h.reason == orderly
+}
+
 func isWord(s string) bool {
 	for _, c := range []byte(s) {
 		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != ' ' {

@@ -19,10 +19,11 @@ const (
 	insideInitrd = "/in/initrd"
 	insideSerial = "/in/serial"
 
-	qmpSocket    = "qmp.sock" // in Config.Dir, as are the next three
+	qmpSocket    = "qmp.sock" // in Config.Dir, as are the next four
 	tpmSocket    = "tpm.sock"
 	resolver     = "resolv.conf" // where the root's /etc/resolv.conf leads
 	firmwareVars = "ovmf-vars.fd"
+	errorStore   = "erst"
 	firmwareCode = "/usr/share/OVMF/OVMF_CODE_4M.fd" // in the root, as are the next two
 	secureCode   = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"
 	blankVars    = "usr/share/OVMF/OVMF_VARS_4M.fd"
@@ -96,6 +97,10 @@ func (c Config) args() []string {
 
 	if c.Serial != "" {
 		a = append(a, "-serial", "file:"+insideSerial)
+	}
+	if c.ERST {
+		a = append(a, "-object", "memory-backend-file,id=erst,share=on,size=64K,mem-path="+filepath.Join(insideDir, errorStore),
+			"-device", "acpi-erst,memdev=erst")
 	}
 	if c.UEFI {
 		code := firmwareCode

@@ -33,6 +33,8 @@ func TestArgs(t *testing.T) {
 		{"second serial line", func(c *Config) { c.Serial = "/s" },
 			baseArgs + "-serial file:/in/serial " + kernelArgs,
 			[]toolroot.Bind{{Src: "/s", Dst: "/in/serial", Write: true}}},
+		{"error store", func(c *Config) { c.ERST = true },
+			baseArgs + "-object memory-backend-file,id=erst,share=on,size=64K,mem-path=/vm/erst -device acpi-erst,memdev=erst " + kernelArgs, nil},
 		{"KVM", func(c *Config) { c.KVM = true },
 			strings.Replace(baseArgs, "-accel tcg -cpu max,la57=off", "-accel kvm -cpu host", 1) + kernelArgs, nil},
 		{"terminal", func(c *Config) { c.Stdin = os.Stdin },

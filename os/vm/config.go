@@ -89,6 +89,7 @@ type Config struct {
 	FirmwareOrder bool
 	RTC           time.Time // of the battery-backed clock at the start, the host's time if zero
 	Watchdog      bool      // an Intel 6300ESB, which resets the machine
+	ERST          bool      // the firmware's store of errors, which is kept in Dir
 	Serial        string    // an existing file that gets what is written to a second serial line; no such line if empty
 	Overlay       []File    // files that are added to the initrd
 	KVM           bool      // see ProbeKVM

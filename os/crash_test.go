@@ -44,9 +44,10 @@ func TestLastBoot(t *testing.T) {
 		c.NICs = []vm.NIC{l.Port("boot")}
 		c.Args = []string{"-action", "reboot=reset"} // the memory is kept, and QEMU does not end
 		testLastBoot(t, vmtest.Start(t, c), "ramoops", func(m *vmtest.Machine) *vmtest.Machine { return m })
-		for _, severity := range []string{"err", "warning"} { // the summary, and the lines of the kernel that died
+		// The summary, and the last lines of the kernel that died.
+		for _, want := range []struct{ severity, text string }{{"err", "sysrq triggered crash"}, {"warning", "Kernel Offset: disabled"}} {
 			l.Message(func(m lab.Message) bool {
-				return m.App == "ember-status" && m.Severity == severity && strings.Contains(m.Text, "sysrq triggered crash")
+				return m.App == "ember-status" && m.Severity == want.severity && strings.Contains(m.Text, want.text)
 			})
 		}
 	})

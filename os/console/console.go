@@ -97,9 +97,9 @@ const noUART = "0"
 // Open opens devices in dir, which is /dev, and sets their lines. What a console
 // receives has no effect on what it sends, until someone reads from it and sets it as
 // that needs, as OpenTerminal does. Open returns an error for each that cannot be
-// opened or is no terminal, and for each that cannot be set as it should. If none is left it takes the first of dir/console, the
-// kernel's log dir/kmsg, and standard error that works. The caller must Run all
-// Ports.
+// opened or is no terminal, and for each that cannot be set as it should. If none is
+// left it takes the first of dir/console, the kernel's log dir/kmsg, and standard
+// error that works. The caller must Run all Ports.
 func (c *Console) Open(dir string, devices []Device) []error {
 	var ports []*Port
 	var errs []error

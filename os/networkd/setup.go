@@ -24,8 +24,13 @@ import (
 // the same after each boot.
 var sysctls6 = [][2]string{
 	{"disable_ipv6", "0"}, {"accept_ra", "2"}, {"accept_ra_defrtr", "0"}, {"accept_ra_pinfo", "1"}, {"accept_ra_mtu", "1"},
-	{"autoconf", "1"}, {"addr_gen_mode", "0"}, {"use_tempaddr", "0"},
+	{"autoconf", "1"}, {"addr_gen_mode", "0"}, {"use_tempaddr", "0"}, {"ignore_routes_with_linkdown", "1"},
 }
+
+// sysctls4 are those below net/ipv4/conf. A route of a link without a carrier does not
+// hide another link's. An address that goes takes no others with it. With two links in
+// one network each answers for its own address only.
+var sysctls4 = [][2]string{{"ignore_routes_with_linkdown", "1"}, {"promote_secondaries", "1"}, {"arp_ignore", "1"}, {"arp_announce", "2"}}
 
 // begin does what a link needs once for its role.
 func (d *daemon) begin(ctx context.Context, l *link) {
@@ -35,6 +40,9 @@ func (d *daemon) begin(ctx context.Context, l *link) {
 	case configured:
 		for _, s := range sysctls6 {
 			d.sysctl6(l.name, s[0], s[1])
+		}
+		for _, s := range sysctls4 {
+			d.sysctl4(l.name, s[0], s[1])
 		}
 		d.start(ctx, l)
 	}
@@ -110,12 +118,18 @@ func (d *daemon) risen(ctx context.Context, l *link, err error) {
 	l.failures++
 }
 
-// setMTU gives a link the MTU of its lease, else the one it came with. The link that carries a VLAN gets at least that
-// of the VLAN, which may not have a larger one.
+// leastMTU6 is the least MTU with which the kernel has IPv6 on a link. With less it removes all that belongs to it.
+const leastMTU6 = 1280
+
+// setMTU gives a link the MTU of its lease, but one that leaves it its IPv6, else the one it came with. The link that
+// carries a VLAN gets at least that of the VLAN, which may not have a larger one.
 func (d *daemon) setMTU(l *link) {
 	want := l.mtu0
 	if l.lease != nil && l.lease.MTU != 0 {
 		want = l.lease.MTU
+		if d.routers != nil && l.mtu0 >= leastMTU6 {
+			want = max(want, leastMTU6)
+		}
 	}
 	if l.lease == nil && d.IPAM == nil || want == l.mtu || want == l.mtuTried {
 		return
@@ -139,6 +153,13 @@ func (d *daemon) sysctl6(link, name, value string) {
 	path := filepath.Join(d.Root, "proc/sys/net/ipv6/conf", link, name)
 	if err := os.WriteFile(path, []byte(value), 0); err != nil && d.routers != nil {
 		d.Log.Warn("setting up IPv6", "err", err)
+	}
+}
+
+func (d *daemon) sysctl4(link, name, value string) {
+	path := filepath.Join(d.Root, "proc/sys/net/ipv4/conf", link, name)
+	if err := os.WriteFile(path, []byte(value), 0); err != nil {
+		d.Log.Warn("setting up IPv4", "err", err)
 	}
 }
 

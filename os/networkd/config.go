@@ -46,6 +46,9 @@ const (
 	// IPv4Wait is how long a link with IPv6 alone waits for IPv4 from when it has
 	// its carrier.
 	IPv4Wait = 5 * time.Second
+	// SolicitWait is how long is waited for a router before it is asked for again
+	// (RFC 7559), which takes twice as long each time.
+	SolicitWait = 4 * time.Second
 )
 
 // Config is what the command line says of the network, and where things are.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ember-os/ember/os/netstate"
+	"github.com/ember-os/ember/os/networkd/backoff"
 	"github.com/ember-os/ember/os/networkd/choose"
 	"github.com/ember-os/ember/os/networkd/dhcp6"
 	"github.com/ember-os/ember/os/networkd/etcfiles"
@@ -42,11 +43,11 @@ type daemon struct {
 
 // Run brings up the network and keeps it up until the context ends.
 func Run(ctx context.Context, c Config) error {
-	return c.run(ctx, waits{CarrierWait, Deadline, Hold, IPv4Wait})
+	return c.run(ctx, waits{CarrierWait, Deadline, Hold, IPv4Wait, SolicitWait})
 }
 
 // waits are the constants of the same names.
-type waits struct{ carrier, deadline, hold, ipv4 time.Duration }
+type waits struct{ carrier, deadline, hold, ipv4, solicit time.Duration }
 
 func (c Config) run(ctx context.Context, w waits) error {
 	d := newDaemon(c, w)
@@ -202,6 +203,30 @@ func (d *daemon) setRouter(l *link, a ra.Advertisement) {
 	}
 }
 
+// longestSolicit is the longest wait before routers are asked once more (RFC 7559).
+const longestSolicit = time.Hour
+
+// solicit asks a link's routers to speak until one has spoken since the carrier came.
+func (d *daemon) solicit(l *link, now time.Time) {
+	for _, r := range l.routers {
+		if r.heard.After(l.gained) {
+			l.asked, l.askNext = 0, time.Time{}
+			return
+		}
+	}
+	if d.routers == nil || !l.carrier || !l.local6 {
+		return
+	}
+	if !now.Before(l.askNext) {
+		if err := d.routers.Solicit(l.name, l.index); err != nil {
+			d.Log.Debug("IPv6", "link", l.name, "err", err)
+		}
+		l.askNext = now.Add(backoff.Wait(d.waits.solicit, longestSolicit, l.asked))
+		l.asked++
+	}
+	d.at(l.askNext)
+}
+
 // update draws the consequences of what has changed.
 func (d *daemon) update(now time.Time) {
 	candidates := d.candidates(now)
@@ -223,6 +248,7 @@ func (d *daemon) update(now time.Time) {
 		if l.role == configured {
 			d.setMTU(l)
 			d.setAddresses(l, now)
+			d.solicit(l, now)
 		}
 	}
 	d.setRoutes(now)

@@ -38,7 +38,7 @@ func advertisement(t *testing.T, flags, lifetime string, options ...string) []by
 }
 
 // route6 runs a router at the other end of a link, whose address must be fe80::1. It
-// gives a function that has it advertise something else.
+// gives a function that has it advertise something else, or nothing.
 func (l *lab) route6(name string, first []byte) func([]byte) {
 	l.Helper()
 	var conn net.PacketConn
@@ -53,7 +53,9 @@ func (l *lab) route6(name string, first []byte) func([]byte) {
 		often := time.NewTicker(200 * time.Millisecond)
 		defer often.Stop()
 		for b := first; ; {
-			if _, err := ipv6.NewPacketConn(conn).WriteTo(b, &ipv6.ControlMessage{HopLimit: 255}, everyone); err != nil {
+			if b == nil {
+				// it says nothing
+			} else if _, err := ipv6.NewPacketConn(conn).WriteTo(b, &ipv6.ControlMessage{HopLimit: 255}, everyone); err != nil {
 				l.Log("advertising: ", err)
 			}
 			select {

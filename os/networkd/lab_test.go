@@ -1,6 +1,7 @@
 package networkd
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net"
@@ -183,11 +184,12 @@ func router4(address string) dhcpv4.Option { return dhcpv4.OptRouter(net.ParseIP
 // run runs the daemon until the test ends or the function that it gives is called.
 func (l *lab) run(c Config) (stop func()) {
 	l.Helper()
-	return l.runWith(c, waits{time.Second, time.Hour, time.Second, 100 * time.Millisecond})
+	return l.runWith(c, waits{time.Second, time.Hour, time.Second, 100 * time.Millisecond, 20 * time.Millisecond})
 }
 
 func (l *lab) runWith(c Config, w waits) (stop func()) {
 	c.Root = l.root
+	w.solicit = cmp.Or(w.solicit, time.Second)
 	if c.Log == nil {
 		c.Log = logline.New(l.Output(), slog.LevelDebug)
 	}

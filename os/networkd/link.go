@@ -37,7 +37,8 @@ type link struct {
 	lease6   *dhcp6.Lease
 	expires6 time.Duration
 	routers  map[netip.Addr]router
-	asked    bool // for router advertisements
+	asked    int       // for router advertisements since there was one
+	askNext  time.Time // for them
 
 	gained time.Time // the carrier; zero while there is none
 	lost   time.Time // the carrier; zero while there is one, or before the first
@@ -183,7 +184,7 @@ func (d *daemon) setCarrier(l *link, up bool) {
 		d.Log.Info("carrier", "link", l.name)
 	} else {
 		l.gained, l.lost, l.speed = time.Time{}, time.Now(), 0
-		l.asked = false
+		l.asked, l.askNext = 0, time.Time{}
 		l.setMode(dhcp6.Off)
 		d.Log.Warn("no carrier", "link", l.name)
 	}

@@ -97,12 +97,6 @@ func (d *daemon) readLinks(ctx context.Context) {
 			d.bringUp(ctx, l)
 		}
 		d.setCarrier(l, i.carrier)
-		if l.role == configured && l.carrier && l.local6 && !l.asked && d.routers != nil {
-			l.asked = true
-			if err := d.routers.Solicit(l.name, l.index); err != nil {
-				d.Log.Debug("IPv6", "link", l.name, "err", err)
-			}
-		}
 	}
 }
 

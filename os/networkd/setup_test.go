@@ -24,7 +24,7 @@ func (l *lab) runBridged(c Config) <-chan string {
 	c.Physical = func(k netlink.Link) bool { return k.Type() == "veth" }
 	c.Notify = func(s string) { l.notes <- s }
 	c.Log = logline.New(writer(func(line string) { l.Log(line); said <- line }), slog.LevelDebug)
-	d := newDaemon(c, waits{time.Second, time.Hour, time.Second, 0})
+	d := newDaemon(c, waits{carrier: time.Second, deadline: time.Hour, hold: time.Second})
 	ctx, cancel := context.WithCancel(l.Context())
 	ended := make(chan bool)
 	go d.watch(ctx)

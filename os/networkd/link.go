@@ -42,6 +42,7 @@ type link struct {
 
 	gained time.Time // the carrier; zero while there is none
 	lost   time.Time // the carrier; zero while there is one, or before the first
+	stale  bool      // the lease is from before a longer loss of the carrier, and was not confirmed
 	ready  time.Time // when it got its quality
 	rank   choose.Quality
 }
@@ -132,7 +133,7 @@ func pause(ctx context.Context) {
 }
 
 func (d *daemon) setLease(l *link, lease *dhcp4.Lease) {
-	l.expires = 0
+	l.expires, l.stale = 0, false
 	if lease == nil {
 		if l.lease != nil {
 			d.Log.Warn("no lease any more", "link", l.name, "address", l.lease.Address)
@@ -180,6 +181,9 @@ func (d *daemon) setCarrier(l *link, up bool) {
 		return
 	}
 	if up {
+		if !l.lost.IsZero() && !d.held(l, time.Now()) { // it may be another network
+			l.routers, l.stale = nil, l.lease != nil
+		}
 		l.gained, l.lost, l.speed = time.Now(), time.Time{}, d.speed(l.name)
 		d.Log.Info("carrier", "link", l.name)
 	} else {

@@ -15,22 +15,27 @@ func (d *daemon) held(l *link, now time.Time) bool {
 	return l.carrierUp() || !l.lost.IsZero() && now.Before(l.lost.Add(d.hold))
 }
 
-// candidates are the links that are configured, with what they are good for now.
+// candidates are the links that are configured, with what they are good for now. One
+// whose lease is stale is good for nothing as long as there is another way out.
 func (d *daemon) candidates(now time.Time) []choose.Candidate {
-	var all []choose.Candidate
+	qualities, sure := map[*link]choose.Quality{}, false
 	for _, l := range d.links {
 		if l.role != configured {
 			continue
 		}
-		if !l.carrierUp() && !l.lost.IsZero() {
-			if d.held(l, now) {
-				d.at(l.lost.Add(d.hold))
-			} else {
-				l.routers = nil // it may be another network when the carrier is back
-			}
+		if !l.carrierUp() && d.held(l, now) {
+			d.at(l.lost.Add(d.hold))
 		}
 		d.expireRouters(l, now)
-		if q := d.quality(l, now); q != l.rank {
+		qualities[l] = d.quality(l, now)
+		sure = sure || qualities[l] == choose.Routed && !l.stale
+	}
+	var all []choose.Candidate
+	for l, q := range qualities {
+		if sure && l.stale {
+			q = choose.Nothing
+		}
+		if q != l.rank {
 			l.rank, l.ready = q, now
 		}
 		all = append(all, choose.Candidate{Name: l.name, Quality: l.rank, Preference: l.preference, Ready: l.ready})
@@ -39,7 +44,8 @@ func (d *daemon) candidates(now time.Time) []choose.Candidate {
 }
 
 // quality tells what a link is good for. IPv6 alone counts as soon as IPv4 has had
-// its time: a network that has both is not complete before.
+// its time: a network that has both is not complete before. It does not lose that
+// again while the carrier flickers.
 func (d *daemon) quality(l *link, now time.Time) choose.Quality {
 	if !d.held(l, now) {
 		return choose.Nothing
@@ -55,7 +61,7 @@ func (d *daemon) quality(l *link, now time.Time) choose.Quality {
 			out6 = out6 || usable && a.Gateway.IsValid()
 		}
 	}
-	if out6 && !has4 && d.IPAM == nil && l.carrierUp() {
+	if out6 && !has4 && d.IPAM == nil && l.carrierUp() && l.rank != choose.Routed {
 		if t := l.gained.Add(d.ipv4); now.Before(t) {
 			d.at(t)
 			out6 = false

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ember-os/ember/os/netstate"
 	"golang.org/x/net/ipv6"
 )
 
@@ -66,4 +67,22 @@ func (l *lab) solicitations(name string) <-chan bool {
 		return conn.JoinGroup(far, &net.IPAddr{IP: net.IPv6linklocalallrouters})
 	})
 	return heard
+}
+
+// TestFlicker6 is TestFlicker for a network with IPv6 alone.
+func TestFlicker6(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "fe80::1/64")
+	l.route6("eth0", advertisement(t, "00", "0708", raPrefix))
+	l.runWith(Config{}, waits{carrier: time.Hour, deadline: time.Hour, hold: time.Hour, ipv4: 2 * time.Second})
+	l.told("READY=1\nSTATUS=link=eth0 ")
+	l.plug("eth0", false)
+	l.until("the loss of the carrier", func(s netstate.State) bool { return !find(s, "eth0").Carrier })
+	l.plug("eth0", true)
+	if s := l.until("the carrier", func(s netstate.State) bool { return find(s, "eth0").Carrier }); !s.Online {
+		t.Errorf("the state is %+v", s)
+	}
 }

@@ -121,3 +121,62 @@ func TestARP(t *testing.T) {
 		return nil
 	})
 }
+
+// change is an answer that can be replaced.
+func change(first answer) (answer, func(answer)) {
+	now := make(chan answer, 1)
+	now <- first
+	return func(m *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
+			f := <-now
+			now <- f
+			return f(m)
+		}, func(next answer) {
+			<-now
+			now <- next
+		}
+}
+
+func silent(*dhcpv4.DHCPv4) *dhcpv4.DHCPv4 { return nil }
+
+// TestUnconfirmed has a preferred link come back without anybody who answers.
+func TestUnconfirmed(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "10.0.0.1/24")
+	l.serve("eth0", grant("10.0.0.1", "10.0.0.7/24", router4("10.0.0.1")))
+	l.cable("eth1", "10.0.1.1/24")
+	give, replace := change(grant("10.0.1.1", "10.0.1.7/24", router4("10.0.1.1")))
+	l.serve("eth1", give)
+	l.run(Config{HWAddr: l.link("eth1").Attrs().HardwareAddr})
+	l.told("READY=1\nSTATUS=link=eth1 ")
+	l.until("a reserve", func(s netstate.State) bool { return find(s, "eth0").Note == "in reserve" })
+	l.plug("eth1", false)
+	l.told("link=eth0 ")
+	replace(silent)
+	l.plug("eth1", true)
+	if s := l.until("the carrier", func(s netstate.State) bool { return find(s, "eth1").Carrier }); s.Link != "eth0" || find(s, "eth1").Note != "lease not confirmed" {
+		t.Errorf("the state is %+v", s)
+	}
+	replace(grant("10.0.1.1", "10.0.1.7/24", router4("10.0.1.1")))
+	l.told("link=eth1 ")
+}
+
+// TestUnconfirmedAlone has no other link, so that an unconfirmed lease is better than nothing.
+func TestUnconfirmedAlone(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "10.0.0.1/24")
+	give, replace := change(grant("10.0.0.1", "10.0.0.7/24", router4("10.0.0.1")))
+	l.serve("eth0", give)
+	l.run(Config{})
+	l.told("READY=1\nSTATUS=link=eth0 ")
+	replace(silent)
+	l.plug("eth0", false)
+	l.told("link=none")
+	l.plug("eth0", true)
+	l.told("link=eth0 ")
+}

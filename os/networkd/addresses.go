@@ -19,6 +19,9 @@ func (d *daemon) addresses(l *link) []netstate.Address {
 	var all []netstate.Address
 	gateway6 := l.gateway6(time.Now())
 	if s := d.IPAM; s != nil {
+		if s.Gateway.Is6() {
+			gateway6 = s.Gateway
+		}
 		all = append(all, netstate.Address{Prefix: s.Address, Gateway: s.Gateway, Source: netstate.Static})
 	}
 	if l.lease != nil {
@@ -39,9 +42,8 @@ func (d *daemon) addresses(l *link) []netstate.Address {
 	return all
 }
 
-// setAddresses gives a link the addresses that are for us to give. First it takes
-// away those it gave before and all other IPv4 addresses: the kernel may remove, with
-// one, others of the same network that came after it.
+// setAddresses gives a link the addresses that are for us to give. Then it takes away
+// those that it or an earlier daemon gave before, and no others.
 func (d *daemon) setAddresses(l *link, now time.Time) {
 	var want []netstate.Address
 	for _, a := range d.addresses(l) {
@@ -54,24 +56,50 @@ func (d *daemon) setAddresses(l *link, now time.Time) {
 	}
 	target := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: l.index, Name: l.name}}
 	var errs []error
-	has, err := netlink.AddrList(target, netlink.FAMILY_V4)
-	errs = append(errs, err)
-	for _, a := range l.given {
-		if a.Prefix.Addr().Is6() && !slices.ContainsFunc(want, func(w netstate.Address) bool { return w.Prefix == a.Prefix }) {
-			has = append(has, netlink.Addr{IPNet: ipNet(a.Prefix)})
-		}
-	}
-	for _, a := range has {
-		if !slices.ContainsFunc(want, func(w netstate.Address) bool { return equalPrefix(a.IPNet, w.Prefix) }) {
-			errs = append(errs, ignore(netlink.AddrDel(target, &a), unix.EADDRNOTAVAIL))
-		}
-	}
 	for _, a := range want {
+		l.owned[a.Prefix] = true
 		errs = append(errs, netlink.AddrReplace(target, netlinkAddress(a)))
+	}
+	for p := range l.owned {
+		if slices.ContainsFunc(want, func(w netstate.Address) bool { return w.Prefix == p }) {
+			continue
+		}
+		err := ignore(netlink.AddrDel(target, &netlink.Addr{IPNet: ipNet(p)}), unix.EADDRNOTAVAIL)
+		if err == nil {
+			delete(l.owned, p)
+		}
+		errs = append(errs, err)
 	}
 	if !d.fails("setting the addresses of "+l.name, errors.Join(errs...), now) {
 		l.given = want
 	}
+}
+
+// compareAddresses has those given once more that the kernel does not have any more. Those that another machine has
+// wait until they are renewed.
+func (d *daemon) compareAddresses(l *link) {
+	l.given = slices.DeleteFunc(l.given, func(a netstate.Address) bool {
+		return !slices.Contains(l.has, a.Prefix) && !l.inUse[a.Prefix.Addr()]
+	})
+	for _, a := range l.addrs6 {
+		delete(l.inUse, a.Addr())
+	}
+	for _, a := range l.info.inUse {
+		d.setInUse(l.index, a)
+	}
+}
+
+// setInUse notes that another machine has an IPv6 address of a link.
+func (d *daemon) setInUse(index int, a netip.Addr) {
+	l := d.links[index]
+	if l == nil || l.role != configured || l.inUse[a] {
+		return
+	}
+	d.Log.Warn("another machine has the address", "link", l.name, "address", a)
+	if l.inUse == nil {
+		l.inUse = map[netip.Addr]bool{}
+	}
+	l.inUse[a] = true
 }
 
 // ignore forgets about an error.
@@ -96,8 +124,8 @@ func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
 
-func equalPrefix(n *net.IPNet, p netip.Prefix) bool {
+func prefix(n *net.IPNet) netip.Prefix {
 	a, _ := netip.AddrFromSlice(n.IP)
 	ones, _ := n.Mask.Size()
-	return netip.PrefixFrom(a.Unmap(), ones) == p
+	return netip.PrefixFrom(a.Unmap(), ones)
 }

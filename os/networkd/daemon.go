@@ -23,12 +23,12 @@ type daemon struct {
 	look   chan struct{} // the links have changed; holds one
 	again  time.Time     // when to update even if nothing happens; zero for never
 
-	links     map[int]*link // by index
-	installed map[route]bool
-	failed    map[route]bool  // that are not, which was said
-	adopted   map[int]bool    // links whose routes of an earlier daemon are known
-	failing   map[string]bool // what is tried again and again, which was said
-	routers   *ra.Socket      // nil without IPv6
+	links     map[int]*link     // by index
+	installed map[route]bool    // as the kernel had them when the links were read, and what was changed since
+	tried     map[route]attempt // what is wanted
+	adopted   map[int]bool      // links whose routes are ours to remove
+	failing   map[string]bool   // what is tried again and again, which was said
+	routers   *ra.Socket        // nil without IPv6
 
 	search    choose.Search
 	noCarrier time.Time // since when there is none; zero while there is one
@@ -80,7 +80,7 @@ func newDaemon(c Config, w waits) *daemon {
 		look:      make(chan struct{}, 1),
 		links:     map[int]*link{},
 		installed: map[route]bool{},
-		failed:    map[route]bool{},
+		tried:     map[route]attempt{},
 		adopted:   map[int]bool{},
 		failing:   map[string]bool{},
 		search:    choose.Search{Best: c.best(), Begun: now},

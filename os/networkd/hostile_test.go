@@ -66,7 +66,7 @@ func TestFails(t *testing.T) {
 	said := 0
 	d := &daemon{failing: map[string]bool{}}
 	d.Log = slog.New(slog.NewTextHandler(writer(func(string) { said++ }), nil))
-	l := &link{info: info{name: "eth0", index: 1 << 30}, lease: &dhcp4.Lease{Address: netip.MustParsePrefix("10.0.0.7/24")}}
+	l := &link{info: info{name: "eth0", index: 1 << 30}, owned: map[netip.Prefix]bool{}, lease: &dhcp4.Lease{Address: netip.MustParsePrefix("10.0.0.7/24")}}
 	now := time.Now()
 	for range 3 {
 		d.again = time.Time{}

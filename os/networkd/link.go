@@ -31,9 +31,11 @@ type link struct {
 	carriers chan bool       // to the DHCPv4 client
 	modes    chan dhcp6.Mode // to the DHCPv6 client
 
-	lease    *dhcp4.Lease       // nil for none
-	expires  time.Duration      // when the lease ends, since kernel start; 0 for never
-	given    []netstate.Address // that we gave it
+	lease    *dhcp4.Lease          // nil for none
+	expires  time.Duration         // when the lease ends, since kernel start; 0 for never
+	given    []netstate.Address    // that we gave it
+	owned    map[netip.Prefix]bool // that we or an earlier daemon gave it, and nobody else
+	inUse    map[netip.Addr]bool   // IPv6 addresses that another machine has, which was said
 	lease6   *dhcp6.Lease
 	expires6 time.Duration
 	routers  map[netip.Addr]router
@@ -155,6 +157,9 @@ func (d *daemon) setLease(l *link, lease *dhcp4.Lease) {
 func (d *daemon) setLease6(l *link, lease *dhcp6.Lease) {
 	old := l.lease6
 	l.lease6, l.expires6 = lease, 0
+	if old != nil && (lease == nil || lease.Address != old.Address) {
+		delete(l.inUse, old.Address)
+	}
 	switch {
 	case lease == nil:
 		d.Log.Warn("no IPv6 lease any more", "link", l.name, "address", old.Address)
@@ -188,7 +193,7 @@ func (d *daemon) setCarrier(l *link, up bool) {
 		d.Log.Info("carrier", "link", l.name)
 	} else {
 		l.gained, l.lost, l.speed = time.Time{}, time.Now(), 0
-		l.asked, l.askNext = 0, time.Time{}
+		l.asked, l.askNext, l.inUse = 0, time.Time{}, nil
 		l.setMode(dhcp6.Off)
 		d.Log.Warn("no carrier", "link", l.name)
 	}

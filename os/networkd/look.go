@@ -3,6 +3,7 @@ package networkd
 import (
 	"context"
 	"errors"
+	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -15,9 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watch has the loop read the links whenever something about a link or an address
-// changes. What the kernel tells is not used: reading everything again is cheap,
-// and right even if messages got lost.
+// watch has the loop read the links whenever something about a link, an address or
+// a route of ours changes. What the kernel tells is not used: reading everything again
+// is cheap, and right even if messages got lost. But it alone tells of an address in
+// use, which it may take away at once.
 func (d *daemon) watch(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := d.watchOnce(ctx); err != nil {
@@ -30,7 +32,7 @@ func (d *daemon) watch(ctx context.Context) {
 func (d *daemon) watchOnce(ctx context.Context) error {
 	done := make(chan struct{})
 	defer close(done)
-	links, addresses := make(chan netlink.LinkUpdate), make(chan netlink.AddrUpdate)
+	links, addresses, routes := make(chan netlink.LinkUpdate), make(chan netlink.AddrUpdate), make(chan netlink.RouteUpdate)
 	if err := netlink.LinkSubscribe(links, done); err != nil {
 		return err
 	}
@@ -39,14 +41,28 @@ func (d *daemon) watchOnce(ctx context.Context) error {
 		return err
 	}
 	defer drain(addresses)
+	if err := netlink.RouteSubscribe(routes, done); err != nil {
+		return err
+	}
+	defer drain(routes)
+	d.lookSoon()
 	for ok := true; ok; {
-		d.lookSoon()
+		var a netlink.AddrUpdate
+		var r netlink.RouteUpdate
 		select {
 		case <-ctx.Done():
 			return nil
 		case _, ok = <-links:
-		case _, ok = <-addresses:
+		case a, ok = <-addresses:
+			if a.Flags&unix.IFA_F_DADFAILED != 0 {
+				d.post(ctx, func() { d.setInUse(a.LinkIndex, prefix(&a.LinkAddress).Addr()) })
+			}
+		case r, ok = <-routes:
+			if r.Protocol != unix.RTPROT_DHCP {
+				continue
+			}
 		}
+		d.lookSoon()
 	}
 	return errors.New("messages of the kernel got lost")
 }
@@ -59,14 +75,19 @@ func drain[T any](c <-chan T) {
 	}()
 }
 
-// readLinks reads all links and gives them their roles.
+// readLinks reads all links with their addresses and routes, and gives them their roles.
 func (d *daemon) readLinks(ctx context.Context) {
 	infos, err := d.infos()
 	if err != nil {
-		d.Log.Error("reading the links", "err", err)
-		time.AfterFunc(retry, d.lookSoon)
+		d.unread(err)
 		return
 	}
+	routes, err := installedRoutes()
+	if err != nil {
+		d.unread(err)
+		return
+	}
+	d.installed = routes
 	roles := d.plan(infos)
 	for index, l := range d.links {
 		if !slices.ContainsFunc(infos, func(i info) bool { return i.index == index && i.name == l.name }) {
@@ -83,7 +104,10 @@ func (d *daemon) readLinks(ctx context.Context) {
 			l = nil
 		}
 		if l == nil && planned {
-			l = &link{info: i, assignment: a, driver: d.driver(i.name), mtu0: i.mtu}
+			l = &link{info: i, assignment: a, driver: d.driver(i.name), mtu0: i.mtu, owned: map[netip.Prefix]bool{}}
+			for _, p := range i.ours {
+				l.owned[p] = true
+			}
 			d.links[i.index] = l
 			d.begin(ctx, l)
 		}
@@ -91,13 +115,24 @@ func (d *daemon) readLinks(ctx context.Context) {
 			continue
 		}
 		l.info, l.preference = i, a.preference
+		d.compareAddresses(l)
 		l.lacking = l.lacks(infos)
 		if l.role != ignored && (!l.up || l.lacking) {
-			d.forgetRoutes(l)
 			d.bringUp(ctx, l)
 		}
 		d.setCarrier(l, i.carrier)
 	}
+}
+
+// unread has the links read once more: at once if they changed meanwhile.
+func (d *daemon) unread(err error) {
+	if errors.Is(err, netlink.ErrDumpInterrupted) {
+		d.Log.Debug("reading the links", "err", err)
+		d.lookSoon()
+		return
+	}
+	d.Log.Error("reading the links", "err", err)
+	time.AfterFunc(retry, d.lookSoon)
 }
 
 // lookSoon has the loop read the links.
@@ -111,19 +146,8 @@ func (d *daemon) lookSoon() {
 // forget drops a link that is gone or has another role now.
 func (d *daemon) forget(l *link) {
 	l.stop()
-	d.forgetRoutes(l)
 	delete(d.adopted, l.index)
 	delete(d.links, l.index)
-}
-
-// forgetRoutes is for routes and addresses that the kernel may have dropped.
-func (d *daemon) forgetRoutes(l *link) {
-	l.given = nil
-	for r := range d.installed {
-		if r.link == l.index {
-			delete(d.installed, r)
-		}
-	}
 }
 
 // infos reads what the kernel says of all links.
@@ -132,7 +156,7 @@ func (d *daemon) infos() ([]info, error) {
 	if err != nil {
 		return nil, err
 	}
-	addresses, err := netlink.AddrList(nil, netlink.FAMILY_V6)
+	addresses, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
 	if err != nil {
 		return nil, err
 	}
@@ -145,21 +169,33 @@ func (d *daemon) infos() ([]info, error) {
 			carrier: a.RawFlags&unix.IFF_LOWER_UP != 0, // not IFF_RUNNING, which the kernel may hold back for a second
 		}
 		for _, n := range addresses {
-			if n.LinkIndex != a.Index || n.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED|unix.IFA_F_DEPRECATED) != 0 {
-				continue
-			}
-			ip, _ := netip.AddrFromSlice(n.IP)
-			if ip.IsLinkLocalUnicast() {
-				i.local6 = true
-			} else if ip.IsGlobalUnicast() {
-				ones, _ := n.Mask.Size()
-				i.addrs6 = append(i.addrs6, netip.PrefixFrom(ip, ones))
+			if n.LinkIndex == a.Index {
+				i.addAddress(n)
 			}
 		}
 		slices.SortFunc(i.addrs6, netip.Prefix.Compare)
 		all = append(all, i)
 	}
 	return all, nil
+}
+
+func (i *info) addAddress(n netlink.Addr) {
+	p := prefix(n.IPNet)
+	ip := p.Addr()
+	i.has = append(i.has, p)
+	switch {
+	case ip.Is4():
+		if n.Flags&unix.IFA_F_NOPREFIXROUTE != 0 && n.ValidLft != math.MaxUint32 {
+			i.ours = append(i.ours, p)
+		}
+	case n.Flags&unix.IFA_F_DADFAILED != 0:
+		i.inUse = append(i.inUse, ip)
+	case n.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DEPRECATED) != 0:
+	case ip.IsLinkLocalUnicast():
+		i.local6 = true
+	case ip.IsGlobalUnicast():
+		i.addrs6 = append(i.addrs6, p)
+	}
 }
 
 // speed is what the link has negotiated, in Mbit/s, 0 if that is not known.

@@ -24,8 +24,11 @@ type info struct {
 	carrier  bool
 	mtu      int
 	master   int            // index; 0 for none
+	has      []netip.Prefix // all its addresses
+	ours     []netip.Prefix // those of IPv4 that end and have no route of the kernel, as those of leases
 	addrs6   []netip.Prefix // usable IPv6 addresses beyond the link
 	local6   bool           // it has a usable link-local address
+	inUse    []netip.Addr   // IPv6 addresses that another machine has
 }
 
 func (i *info) hardware() net.HardwareAddr {

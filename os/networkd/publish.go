@@ -197,6 +197,8 @@ func (d *daemon) note(l *link) string {
 		return "carries " + vlanName(l.name, l.vlan)
 	case !l.carrierUp():
 		return "no carrier"
+	case len(l.inUse) > 0:
+		return "address is in use"
 	case l.rank == choose.Nothing && l.stale:
 		return "lease not confirmed"
 	case l.rank == choose.Nothing && len(d.addresses(l)) == 0:

@@ -1,13 +1,61 @@
 package networkd
 
 import (
+	"log/slog"
 	"net"
+	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/ember-os/ember/os/cmdline"
+	"github.com/ember-os/ember/os/logline"
 	"github.com/ember-os/ember/os/netstate"
+	"github.com/insomniacslk/dhcp/dhcpv6"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/net/ipv6"
 )
+
+// TestFlicker6 is TestFlicker for a network with IPv6 alone.
+func TestFlicker6(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "fe80::1/64")
+	l.route6("eth0", advertisement(t, "00", "0708", raPrefix))
+	l.runWith(Config{}, waits{carrier: time.Hour, deadline: time.Hour, hold: time.Hour, ipv4: 2 * time.Second})
+	l.told("READY=1\nSTATUS=link=eth0 ")
+	l.plug("eth0", false)
+	l.until("the loss of the carrier", func(s netstate.State) bool { return !find(s, "eth0").Carrier })
+	l.plug("eth0", true)
+	if s := l.until("the carrier", func(s netstate.State) bool { return find(s, "eth0").Carrier }); !s.Online {
+		t.Errorf("the state is %+v", s)
+	}
+}
+
+// TestStaticBesideRouter has a router whose default route is not wanted, and which goes.
+func TestStaticBesideRouter(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "fe80::1/64")
+	advertise := l.route6("eth0", advertisement(t, "00", "0708", raPrefix))
+	l.run(Config{IPAM: &cmdline.IPAM{
+		MAC: l.link("eth0").Attrs().HardwareAddr, Address: netip.MustParsePrefix("2001:db8:1::9/64"), Gateway: netip.MustParseAddr("2001:db8:1::1"),
+	}})
+	l.told("READY=1\nSTATUS=link=eth0 ")
+	s := l.until("both addresses", func(s netstate.State) bool { return len(find(s, "eth0").Addresses) == 2 })
+	if got := find(s, "eth0").Addresses[1].Gateway; got != netip.MustParseAddr("2001:db8:1::1") {
+		t.Errorf("the router's address has the gateway %v", got)
+	}
+	routes := []string{"2001:db8:1::/64 dev eth0", "default via 2001:db8:1::1 dev eth0"}
+	l.wantRoutes(netlink.FAMILY_V6, routes...)
+	advertise(advertisement(t, "00", "0000", raPrefix, raDNS))
+	l.until("the good-bye", func(s netstate.State) bool { return len(s.DNS) == 1 })
+	l.wantRoutes(netlink.FAMILY_V6, routes...)
+}
 
 // TestSolicit loses the first questions for routers behind a loss of the carrier.
 func TestSolicit(t *testing.T) {
@@ -69,20 +117,52 @@ func (l *lab) solicitations(name string) <-chan bool {
 	return heard
 }
 
-// TestFlicker6 is TestFlicker for a network with IPv6 alone.
-func TestFlicker6(t *testing.T) {
+// TestInUse has another machine with the address of the lease.
+func TestInUse(t *testing.T) {
 	if !inside(t) {
 		return
 	}
 	l := newLab(t)
 	l.cable("eth0", "fe80::1/64")
-	l.route6("eth0", advertisement(t, "00", "0708", raPrefix))
-	l.runWith(Config{}, waits{carrier: time.Hour, deadline: time.Hour, hold: time.Hour, ipv4: 2 * time.Second})
-	l.told("READY=1\nSTATUS=link=eth0 ")
-	l.plug("eth0", false)
-	l.until("the loss of the carrier", func(s netstate.State) bool { return !find(s, "eth0").Carrier })
-	l.plug("eth0", true)
-	if s := l.until("the carrier", func(s netstate.State) bool { return find(s, "eth0").Carrier }); !s.Online {
-		t.Errorf("the state is %+v", s)
+	l.address("eth0", "2001:db8::7/64")
+	l.route6("eth0", advertisement(t, "80", "0708", raOnLink))
+	l.serve6("eth0", dhcpv6.WithIANA(dhcpv6.OptIAAddress{IPv6Addr: net.ParseIP("2001:db8::7"), PreferredLifetime: time.Hour, ValidLifetime: time.Hour}))
+	l.wantInUse(Config{}, "2001:db8::7")
+}
+
+// TestStaticInUse has another machine with the static address, which the kernel keeps.
+func TestStaticInUse(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "2001:db8::7/64")
+	l.wantInUse(Config{IPAM: &cmdline.IPAM{
+		MAC: l.link("eth0").Attrs().HardwareAddr, Address: netip.MustParsePrefix("2001:db8::7/64"), Gateway: netip.MustParseAddr("2001:db8::1"),
+	}}, "2001:db8::7")
+}
+
+// wantInUse waits until the daemon says that another machine has an address.
+func (l *lab) wantInUse(c Config, address string) {
+	l.Helper()
+	said := make(chan bool, 1000)
+	c.Log = logline.New(writer(func(line string) {
+		l.Log(line)
+		if strings.HasPrefix(line, "<4>") && strings.Contains(line, "another machine") && strings.Contains(line, address) {
+			said <- true
+		}
+	}), slog.LevelDebug)
+	l.run(c)
+	select {
+	case <-said:
+	case <-time.After(time.Minute):
+		l.Fatal("it is not said")
+	}
+	s := l.until("a note", func(s netstate.State) bool { return find(s, "eth0").Note == "address is in use" })
+	if s.Online {
+		l.Errorf("the state is %+v", s)
+	}
+	if len(said) > 0 {
+		l.Errorf("it is said %d times more", len(said))
 	}
 }

@@ -2,16 +2,42 @@ package networkd
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/ember-os/ember/os/logline"
 	"github.com/ember-os/ember/os/netstate"
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
+
+// wantAddresses waits until a link has these IPv4 addresses.
+func (l *lab) wantAddresses(name string, want ...string) {
+	l.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		has, err := netlink.AddrList(l.link(name), netlink.FAMILY_V4)
+		if err != nil {
+			l.Fatal(err)
+		}
+		var got []string
+		for _, a := range has {
+			got = append(got, a.IPNet.String())
+		}
+		slices.Sort(got)
+		if slices.Equal(got, want) {
+			return
+		}
+		if time.Now().After(deadline) {
+			l.Fatalf("%s has %q, want %q", name, got, want)
+		}
+	}
+}
 
 // wantWay waits until packets to an address go out of a link.
 func (l *lab) wantWay(to, name string) {
@@ -27,16 +53,108 @@ func (l *lab) wantWay(to, name string) {
 	}
 }
 
-// address gives the other end of a link an address.
-func (l *lab) address(name, address string) {
-	l.Helper()
-	l.out(func() error {
-		link, err := netlink.LinkByName("far-" + name)
-		if err != nil {
-			return err
+// change is an answer that can be replaced.
+func change(first answer) (answer, func(answer)) {
+	now := make(chan answer, 1)
+	now <- first
+	return func(m *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
+			f := <-now
+			now <- f
+			return f(m)
+		}, func(next answer) {
+			<-now
+			now <- next
 		}
-		return netlink.AddrReplace(link, &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix(address)), Flags: unix.IFA_F_NODAD})
+}
+
+func silent(*dhcpv4.DHCPv4) *dhcpv4.DHCPv4 { return nil }
+
+// often makes leases that are renewed after a second.
+var often = []dhcpv4.Option{router4("10.0.0.1"), dhcpv4.OptIPAddressLeaseTime(time.Minute), dhcpv4.OptRenewTimeValue(time.Second)}
+
+// TestNewMask has a renewal with the same address and another mask.
+func TestNewMask(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "10.0.0.1/24")
+	give, replace := change(grant("10.0.0.1", "10.0.0.7/24", often...))
+	l.serve("eth0", give)
+	l.run(Config{})
+	l.told("READY=1\nSTATUS=link=eth0 address=10.0.0.7/24")
+	replace(grant("10.0.0.1", "10.0.0.7/16", often...))
+	l.told("address=10.0.0.7/16")
+	l.wantRoutes(netlink.FAMILY_V4, "10.0.0.0/16 dev eth0", "default via 10.0.0.1 dev eth0")
+	l.wantAddresses("eth0", "10.0.0.7/16")
+}
+
+// TestRepair has somebody take away a route, then an address with its routes, then all by setting the link down and up.
+func TestRepair(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "10.0.0.1/24")
+	l.serve("eth0", grant("10.0.0.1", "10.0.0.7/24", router4("10.0.0.1")))
+	l.run(Config{})
+	l.told("READY=1\nSTATUS=link=eth0 ")
+	link := l.link("eth0")
+	whole := []string{"10.0.0.0/24 dev eth0", "default via 10.0.0.1 dev eth0"}
+	l.wantRoutes(netlink.FAMILY_V4, whole...)
+	everywhere := &net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)}
+	if err := netlink.RouteDel(&netlink.Route{LinkIndex: link.Attrs().Index, Dst: everywhere}); err != nil {
+		t.Fatal(err)
+	}
+	l.wantRoutes(netlink.FAMILY_V4, whole...)
+	if err := netlink.AddrDel(link, &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix("10.0.0.7/24"))}); err != nil {
+		t.Fatal(err)
+	}
+	l.wantAddresses("eth0", "10.0.0.7/24")
+	l.wantRoutes(netlink.FAMILY_V4, whole...)
+	if err := netlink.LinkSetDown(link); err != nil {
+		t.Fatal(err)
+	}
+	if err := netlink.LinkSetUp(link); err != nil {
+		t.Fatal(err)
+	}
+	l.wantRoutes(netlink.FAMILY_V4, whole...)
+}
+
+// TestForeignAddresses has others give the link addresses: in the network of the lease and elsewhere.
+func TestForeignAddresses(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "10.0.0.1/24")
+	renewals := make(chan bool, 1000)
+	give, replace := change(grant("10.0.0.1", "10.0.0.7/24", often...))
+	l.serve("eth0", func(m *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
+		if !m.ClientIPAddr.IsUnspecified() {
+			renewals <- true
+		}
+		return give(m)
 	})
+	stop := l.run(Config{})
+	l.told("READY=1\nSTATUS=link=eth0 address=10.0.0.7/24")
+	for _, a := range []string{"10.0.0.100/24", "192.0.2.1/32"} {
+		if err := netlink.AddrAdd(l.link("eth0"), &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix(a))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := l.state().Links[0].Addresses[0].Expires
+	<-renewals
+	l.until("a renewal", func(s netstate.State) bool { return s.Links[0].Addresses[0].Expires != before })
+	l.wantAddresses("eth0", "10.0.0.100/24", "10.0.0.7/24", "192.0.2.1/32")
+	replace(grant("10.0.0.1", "10.0.0.8/24", often...))
+	l.told("address=10.0.0.8/24")
+	l.wantAddresses("eth0", "10.0.0.100/24", "10.0.0.8/24", "192.0.2.1/32")
+	stop()
+	replace(grant("10.0.0.1", "10.0.1.9/24", often...))
+	l.run(Config{})
+	l.told("address=10.0.1.9/24")
+	l.wantAddresses("eth0", "10.0.0.100/24", "10.0.1.9/24", "192.0.2.1/32")
 }
 
 // TestDeadSubnet cuts the cable of a link. Its networks are reached over another one's router, or directly.
@@ -62,6 +180,49 @@ func TestDeadSubnet(t *testing.T) {
 	l.told("link=eth1")
 	l.wantWay("10.0.0.55", "eth1")
 	l.wantWay("2001:db8::55", "eth1")
+}
+
+// TestUnconfirmed has a preferred link come back without anybody who answers.
+func TestUnconfirmed(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "10.0.0.1/24")
+	l.serve("eth0", grant("10.0.0.1", "10.0.0.7/24", router4("10.0.0.1")))
+	l.cable("eth1", "10.0.1.1/24")
+	give, replace := change(grant("10.0.1.1", "10.0.1.7/24", router4("10.0.1.1")))
+	l.serve("eth1", give)
+	l.run(Config{HWAddr: l.link("eth1").Attrs().HardwareAddr})
+	l.told("READY=1\nSTATUS=link=eth1 ")
+	l.until("a reserve", func(s netstate.State) bool { return find(s, "eth0").Note == "in reserve" })
+	l.plug("eth1", false)
+	l.told("link=eth0 ")
+	replace(silent)
+	l.plug("eth1", true)
+	if s := l.until("the carrier", func(s netstate.State) bool { return find(s, "eth1").Carrier }); s.Link != "eth0" || find(s, "eth1").Note != "lease not confirmed" {
+		t.Errorf("the state is %+v", s)
+	}
+	replace(grant("10.0.1.1", "10.0.1.7/24", router4("10.0.1.1")))
+	l.told("link=eth1 ")
+}
+
+// TestUnconfirmedAlone has no other link, so that an unconfirmed lease is better than nothing.
+func TestUnconfirmedAlone(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "10.0.0.1/24")
+	give, replace := change(grant("10.0.0.1", "10.0.0.7/24", router4("10.0.0.1")))
+	l.serve("eth0", give)
+	l.run(Config{})
+	l.told("READY=1\nSTATUS=link=eth0 ")
+	replace(silent)
+	l.plug("eth0", false)
+	l.told("link=none")
+	l.plug("eth0", true)
+	l.told("link=eth0 ")
 }
 
 // TestSmallMTU has a lease with an MTU that would end IPv6.
@@ -122,61 +283,30 @@ func TestARP(t *testing.T) {
 	})
 }
 
-// change is an answer that can be replaced.
-func change(first answer) (answer, func(answer)) {
-	now := make(chan answer, 1)
-	now <- first
-	return func(m *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
-			f := <-now
-			now <- f
-			return f(m)
-		}, func(next answer) {
-			<-now
-			now <- next
+// TestUnread has the links change while they are read, which nobody is told.
+func TestUnread(t *testing.T) {
+	d := &daemon{look: make(chan struct{}, 1)}
+	d.Log = logline.New(writer(func(line string) {
+		if !strings.HasPrefix(line, "<7>") {
+			t.Errorf("told %s", line)
 		}
+	}), slog.LevelDebug)
+	d.unread(fmt.Errorf("reading: %w", netlink.ErrDumpInterrupted))
+	select {
+	case <-d.look:
+	default:
+		t.Error("they are not read again at once")
+	}
 }
 
-func silent(*dhcpv4.DHCPv4) *dhcpv4.DHCPv4 { return nil }
-
-// TestUnconfirmed has a preferred link come back without anybody who answers.
-func TestUnconfirmed(t *testing.T) {
-	if !inside(t) {
-		return
-	}
-	l := newLab(t)
-	l.cable("eth0", "10.0.0.1/24")
-	l.serve("eth0", grant("10.0.0.1", "10.0.0.7/24", router4("10.0.0.1")))
-	l.cable("eth1", "10.0.1.1/24")
-	give, replace := change(grant("10.0.1.1", "10.0.1.7/24", router4("10.0.1.1")))
-	l.serve("eth1", give)
-	l.run(Config{HWAddr: l.link("eth1").Attrs().HardwareAddr})
-	l.told("READY=1\nSTATUS=link=eth1 ")
-	l.until("a reserve", func(s netstate.State) bool { return find(s, "eth0").Note == "in reserve" })
-	l.plug("eth1", false)
-	l.told("link=eth0 ")
-	replace(silent)
-	l.plug("eth1", true)
-	if s := l.until("the carrier", func(s netstate.State) bool { return find(s, "eth1").Carrier }); s.Link != "eth0" || find(s, "eth1").Note != "lease not confirmed" {
-		t.Errorf("the state is %+v", s)
-	}
-	replace(grant("10.0.1.1", "10.0.1.7/24", router4("10.0.1.1")))
-	l.told("link=eth1 ")
-}
-
-// TestUnconfirmedAlone has no other link, so that an unconfirmed lease is better than nothing.
-func TestUnconfirmedAlone(t *testing.T) {
-	if !inside(t) {
-		return
-	}
-	l := newLab(t)
-	l.cable("eth0", "10.0.0.1/24")
-	give, replace := change(grant("10.0.0.1", "10.0.0.7/24", router4("10.0.0.1")))
-	l.serve("eth0", give)
-	l.run(Config{})
-	l.told("READY=1\nSTATUS=link=eth0 ")
-	replace(silent)
-	l.plug("eth0", false)
-	l.told("link=none")
-	l.plug("eth0", true)
-	l.told("link=eth0 ")
+// address gives the other end of a link an address.
+func (l *lab) address(name, address string) {
+	l.Helper()
+	l.out(func() error {
+		link, err := netlink.LinkByName("far-" + name)
+		if err != nil {
+			return err
+		}
+		return netlink.AddrReplace(link, &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix(address)), Flags: unix.IFA_F_NODAD})
+	})
 }

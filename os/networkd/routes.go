@@ -26,13 +26,18 @@ const (
 	otherMetric  = 1000
 )
 
-// routes are those that a link is to have.
+// routes are those that a link is to have. Of several with one destination the first counts.
 func (d *daemon) routes(l *link) []route {
 	metric := otherMetric + l.index
 	if l.name == d.chosen {
 		metric = chosenMetric
 	}
 	var all []route
+	if l.lease != nil {
+		for _, r := range l.lease.Routes {
+			all = append(all, route{l.index, r.Dest, r.Gateway, l.lease.Address.Addr(), metric})
+		}
+	}
 	var gateway6 netip.Addr
 	for _, a := range d.addresses(l) {
 		ip, src := a.Prefix.Addr(), netip.Addr{}
@@ -51,11 +56,6 @@ func (d *daemon) routes(l *link) []route {
 	if gateway6.IsValid() {
 		all = append(all, route{l.index, netip.PrefixFrom(netip.IPv6Unspecified(), 0), gateway6, netip.Addr{}, metric})
 	}
-	if l.lease != nil {
-		for _, r := range l.lease.Routes {
-			all = append(all, route{l.index, r.Dest, r.Gateway, l.lease.Address.Addr(), metric})
-		}
-	}
 	return all
 }
 
@@ -66,43 +66,30 @@ func unspecified(a netip.Addr) netip.Addr {
 	return netip.IPv6Unspecified()
 }
 
+// attempt is when a route was added, and whether the kernel refused it.
+type attempt struct {
+	when   time.Time
+	failed bool
+}
+
 // setRoutes makes the routes of all links what they should be. New ones come
-// before old ones go, so that there is always a way out.
+// before old ones go, so that there is always a way out. A link that is to have none
+// yet keeps those of an earlier daemon.
 func (d *daemon) setRoutes(now time.Time) {
-	want := map[route]bool{}
-	var order []route
-	for _, l := range d.links {
-		if l.role != configured {
-			continue
-		}
-		routes := d.routes(l)
-		if len(routes) > 0 && !d.adopted[l.index] {
-			d.adopt(l)
-		}
-		for _, r := range routes {
-			if !want[r] {
-				want[r] = true
-				order = append(order, r)
-			}
+	want, order := d.wantedRoutes()
+	for _, r := range order {
+		d.adopted[r.link] = true
+		if !d.installed[r] {
+			d.addRoute(r, now)
 		}
 	}
-	for _, r := range order {
-		if d.installed[r] {
-			continue
+	for r := range d.tried {
+		if !want[r] {
+			delete(d.tried, r)
 		}
-		if err := netlink.RouteReplace(r.netlink()); err != nil {
-			if !d.failed[r] {
-				d.Log.Error("adding a route", "to", r.dest, "via", r.gateway, "err", err)
-			}
-			d.failed[r] = true
-			d.at(now.Add(retry))
-			continue
-		}
-		d.installed[r] = true
-		delete(d.failed, r)
 	}
 	for r := range d.installed {
-		if want[r] {
+		if want[r] || !d.adopted[r.link] {
 			continue
 		}
 		if err := netlink.RouteDel(r.netlink()); err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.ENODEV) {
@@ -112,25 +99,64 @@ func (d *daemon) setRoutes(now time.Time) {
 	}
 }
 
-// adopt takes over the routes that an earlier daemon left on a link.
-func (d *daemon) adopt(l *link) {
-	d.adopted[l.index] = true
-	filter := &netlink.Route{LinkIndex: l.index, Protocol: unix.RTPROT_DHCP}
-	routes, err := netlink.RouteListFiltered(netlink.FAMILY_ALL, filter, netlink.RT_FILTER_OIF|netlink.RT_FILTER_PROTOCOL)
-	if err != nil {
-		d.Log.Error("reading the routes", "link", l.name, "err", err)
+// wantedRoutes are the routes of all links, also in the order in which they are to come.
+func (d *daemon) wantedRoutes() (map[route]bool, []route) {
+	type key struct { // the kernel has one of each
+		dest   netip.Prefix
+		metric int
 	}
+	taken, want := map[key]bool{}, map[route]bool{}
+	var order []route
+	for _, l := range d.links {
+		if l.role != configured {
+			continue
+		}
+		for _, r := range d.routes(l) {
+			if k := (key{r.dest, r.metric}); !taken[k] {
+				taken[k], want[r] = true, true
+				order = append(order, r)
+			}
+		}
+	}
+	return want, order
+}
+
+// addRoute adds a route, but not in vain again and again: it may be refused, or somebody may remove it each time.
+func (d *daemon) addRoute(r route, now time.Time) {
+	last := d.tried[r]
+	if next := last.when.Add(retry); now.Before(next) {
+		d.at(next)
+		return
+	}
+	err := netlink.RouteReplace(r.netlink())
+	d.tried[r] = attempt{now, err != nil}
+	if err == nil {
+		d.installed[r] = true
+		return
+	}
+	if !last.failed {
+		d.Log.Error("adding a route", "to", r.dest, "via", r.gateway, "err", err)
+	}
+	d.at(now.Add(retry))
+}
+
+// installedRoutes are the routes that the kernel has of this daemon or an earlier one.
+func installedRoutes() (map[route]bool, error) {
+	routes, err := netlink.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Protocol: unix.RTPROT_DHCP}, netlink.RT_FILTER_PROTOCOL)
+	if err != nil {
+		return nil, err
+	}
+	all := map[route]bool{}
 	for _, r := range routes {
 		gateway, _ := netip.AddrFromSlice(r.Gw)
 		src, _ := netip.AddrFromSlice(r.Src)
 		dest := netip.PrefixFrom(unspecified(gateway.Unmap()), 0)
 		if r.Dst != nil {
-			a, _ := netip.AddrFromSlice(r.Dst.IP)
-			ones, _ := r.Dst.Mask.Size()
-			dest = netip.PrefixFrom(a.Unmap(), ones)
+			dest = prefix(r.Dst)
 		}
-		d.installed[route{l.index, dest, gateway.Unmap(), src.Unmap(), r.Priority}] = true
+		all[route{r.LinkIndex, dest, gateway.Unmap(), src.Unmap(), r.Priority}] = true
 	}
+	return all, nil
 }
 
 // netlink gives the route as the kernel wants it. Gateways of DHCP need not be in

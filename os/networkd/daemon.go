@@ -60,7 +60,8 @@ func (c Config) run(ctx context.Context, w waits) error {
 		go d.hear(ctx)
 	}
 	d.makeBonds()
-	go d.watch(ctx)
+	go d.watch(ctx, d.watchLinks)
+	go d.watch(ctx, d.watchRouters)
 	d.loop(ctx)
 	for _, l := range d.links {
 		l.stop()
@@ -188,7 +189,7 @@ func (d *daemon) setRouter(l *link, a ra.Advertisement) {
 	if l.routers == nil {
 		l.routers = map[netip.Addr]router{}
 	}
-	l.routers[a.Router] = router{a, time.Now()}
+	l.routers[a.Router] = router{Advertisement: a, heard: time.Now()}
 	mode := dhcp6.Off
 	for _, r := range l.routers {
 		switch {
@@ -200,6 +201,19 @@ func (d *daemon) setRouter(l *link, a ra.Advertisement) {
 	}
 	if mode != dhcp6.Off { // which the loss of the carrier says
 		l.setMode(mode)
+	}
+}
+
+// setMute notes that a router does not answer for its address any more.
+func (d *daemon) setMute(index int, a netip.Addr) {
+	l := d.links[index]
+	if l == nil {
+		return
+	}
+	if r, ok := l.routers[a]; ok && !r.mute {
+		d.Log.Warn("router does not answer", "link", l.name, "address", a)
+		r.mute = true
+		l.routers[a] = r
 	}
 }
 

@@ -41,9 +41,15 @@ func advertisement(t *testing.T, flags, lifetime string, options ...string) []by
 // gives a function that has it advertise something else, or nothing.
 func (l *lab) route6(name string, first []byte) func([]byte) {
 	l.Helper()
+	return l.routeFrom(name, "fe80::1", first)
+}
+
+// routeFrom is route6 for another address.
+func (l *lab) routeFrom(name, address string, first []byte) func([]byte) {
+	l.Helper()
 	var conn net.PacketConn
 	l.out(func() (err error) {
-		conn, err = net.ListenPacket("ip6:ipv6-icmp", "fe80::1%far-"+name)
+		conn, err = net.ListenPacket("ip6:ipv6-icmp", address+"%far-"+name)
 		return err
 	})
 	l.Cleanup(func() { conn.Close() })

@@ -53,6 +53,7 @@ type link struct {
 type router struct {
 	ra.Advertisement
 	heard time.Time
+	mute  bool // it has not answered for its address since
 }
 
 // carrierBacklog is more changes of a carrier than a client can miss.

@@ -16,20 +16,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watch has the loop read the links whenever something about a link, an address or
-// a route of ours changes. What the kernel tells is not used: reading everything again
-// is cheap, and right even if messages got lost. But it alone tells of an address in
-// use, which it may take away at once.
-func (d *daemon) watch(ctx context.Context) {
+// watch watches something for ever.
+func (d *daemon) watch(ctx context.Context, once func(context.Context) error) {
 	for ctx.Err() == nil {
-		if err := d.watchOnce(ctx); err != nil {
-			d.Log.Warn("watching the links starts again", "err", err)
+		if err := once(ctx); err != nil {
+			d.Log.Warn("watching the network starts again", "err", err)
 		}
 		pause(ctx)
 	}
 }
 
-func (d *daemon) watchOnce(ctx context.Context) error {
+// errLost is the end of a subscription.
+var errLost = errors.New("messages of the kernel got lost")
+
+// watchLinks has the loop read the links whenever something about a link, an address or
+// a route of ours changes. What the kernel tells is not used: reading everything again
+// is cheap, and right even if messages got lost. But it alone tells of an address in
+// use, which it may take away at once.
+func (d *daemon) watchLinks(ctx context.Context) error {
 	done := make(chan struct{})
 	defer close(done)
 	links, addresses, routes := make(chan netlink.LinkUpdate), make(chan netlink.AddrUpdate), make(chan netlink.RouteUpdate)
@@ -64,7 +68,32 @@ func (d *daemon) watchOnce(ctx context.Context) error {
 		}
 		d.lookSoon()
 	}
-	return errors.New("messages of the kernel got lost")
+	return errLost
+}
+
+// watchRouters tells the loop of routers that the kernel gets no answer of when it asks for their hardware addresses.
+func (d *daemon) watchRouters(ctx context.Context) error {
+	done := make(chan struct{})
+	defer close(done)
+	neighbours := make(chan netlink.NeighUpdate)
+	if err := netlink.NeighSubscribe(neighbours, done); err != nil {
+		return err
+	}
+	defer drain(neighbours)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case n, ok := <-neighbours:
+			if !ok {
+				return errLost
+			}
+			a, _ := netip.AddrFromSlice(n.IP)
+			if n.Type == unix.RTM_NEWNEIGH && n.State == netlink.NUD_FAILED && a.Is6() && a.IsLinkLocalUnicast() {
+				d.post(ctx, func() { d.setMute(n.LinkIndex, a) })
+			}
+		}
+	}
 }
 
 // drain lets a sender end that may be about to send.

@@ -53,7 +53,7 @@ func TestHalfWatched(t *testing.T) {
 	}
 	d := &daemon{look: make(chan struct{}, 1)}
 	for range 100 {
-		if err := d.watchOnce(context.Background()); err == nil {
+		if err := d.watchLinks(context.Background()); err == nil {
 			t.Error("the addresses are watched")
 		}
 		time.Sleep(time.Millisecond) // the one descriptor is closed later

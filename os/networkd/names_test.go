@@ -58,7 +58,7 @@ func TestSameServers(t *testing.T) {
 	l := &link{
 		lease:   &dhcp4.Lease{DNS: []netip.Addr{b, b}, NTP: []netip.Addr{c, c}},
 		lease6:  &dhcp6.Lease{DNS: []netip.Addr{a, a}, NTP: []string{"ntp.example", c.String()}},
-		routers: map[netip.Addr]router{a: {ra.Advertisement{DNS: []netip.Addr{a, b}, DNSLifetime: time.Hour}, time.Now()}},
+		routers: map[netip.Addr]router{a: {Advertisement: ra.Advertisement{DNS: []netip.Addr{a, b}, DNSLifetime: time.Hour}, heard: time.Now()}},
 	}
 	var s netstate.State
 	new(daemon).names(l, &s)

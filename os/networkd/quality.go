@@ -109,12 +109,17 @@ func (l *link) sortedRouters() []router {
 	return all
 }
 
-// gateway6 is the best default router, invalid if there is none.
+// gateway6 is the best default router that answers, else the best one; invalid if there is none.
 func (l *link) gateway6(now time.Time) netip.Addr {
+	var mute netip.Addr
 	for _, r := range l.sortedRouters() {
-		if now.Before(r.heard.Add(r.Lifetime)) {
+		switch {
+		case !now.Before(r.heard.Add(r.Lifetime)):
+		case !r.mute:
 			return r.Router
+		case !mute.IsValid():
+			mute = r.Router
 		}
 	}
-	return netip.Addr{}
+	return mute
 }

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -165,4 +166,43 @@ func (l *lab) wantInUse(c Config, address string) {
 	if len(said) > 0 {
 		l.Errorf("it is said %d times more", len(said))
 	}
+}
+
+// TestDeadRouter has the better of two routers die without a word, and come back.
+func TestDeadRouter(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "fe80::1/64")
+	l.address("eth0", "fe80::2/64")
+	quick := "/proc/sys/net/ipv6/neigh/eth0/retrans_time_ms"
+	if err := os.WriteFile(quick, []byte("50"), 0); err != nil {
+		t.Fatal(err)
+	}
+	advertise := l.route6("eth0", advertisement(t, "00", "0708", raPrefix))
+	l.routeFrom("eth0", "fe80::2", advertisement(t, "00", "0708", raPrefix))
+	l.run(Config{})
+	l.told("READY=1\nSTATUS=link=eth0 ")
+	l.wantRoutes(netlink.FAMILY_V6, "default via fe80::1 dev eth0")
+	advertise(nil)
+	l.out(func() error {
+		link, err := netlink.LinkByName("far-eth0")
+		if err != nil {
+			return err
+		}
+		return netlink.AddrDel(link, &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix("fe80::1/64"))})
+	})
+	c, err := net.Dial("udp", "[2001:db8:1::1]:9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte("somebody there?")); err != nil {
+		t.Fatal(err)
+	}
+	l.wantRoutes(netlink.FAMILY_V6, "default via fe80::2 dev eth0")
+	l.address("eth0", "fe80::1/64")
+	advertise(advertisement(t, "00", "0708", raPrefix))
+	l.wantRoutes(netlink.FAMILY_V6, "default via fe80::1 dev eth0")
 }

@@ -27,7 +27,7 @@ func (l *lab) runBridged(c Config) <-chan string {
 	d := newDaemon(c, waits{carrier: time.Second, deadline: time.Hour, hold: time.Second})
 	ctx, cancel := context.WithCancel(l.Context())
 	ended := make(chan bool)
-	go d.watch(ctx)
+	go d.watch(ctx, d.watchLinks)
 	go func() {
 		d.loop(ctx)
 		close(ended)

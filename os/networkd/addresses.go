@@ -89,10 +89,14 @@ func (d *daemon) compareAddresses(l *link) {
 	}
 }
 
+// mostInUse is how many addresses in use of a link are known: whoever is on the link can advertise prefixes without end
+// and claim what the kernel makes of them.
+const mostInUse = 16
+
 // setInUse notes that another machine has an IPv6 address of a link.
 func (d *daemon) setInUse(index int, a netip.Addr) {
 	l := d.links[index]
-	if l == nil || l.role != configured || l.inUse[a] {
+	if l == nil || l.role != configured || l.inUse[a] || len(l.inUse) >= mostInUse {
 		return
 	}
 	d.Log.Warn("another machine has the address", "link", l.name, "address", a)

@@ -206,3 +206,15 @@ func TestDeadRouter(t *testing.T) {
 	advertise(advertisement(t, "00", "0708", raPrefix))
 	l.wantRoutes(netlink.FAMILY_V6, "default via fe80::1 dev eth0")
 }
+
+// TestManyInUse has somebody claim all addresses that there can be.
+func TestManyInUse(t *testing.T) {
+	d := &daemon{links: map[int]*link{1: {assignment: assignment{role: configured}}}}
+	d.Log = slog.New(slog.DiscardHandler)
+	for i := range 1000 {
+		d.setInUse(1, netip.AddrFrom16([16]byte{0: 0x20, 14: byte(i >> 8), 15: byte(i)}))
+	}
+	if n := len(d.links[1].inUse); n != mostInUse {
+		t.Errorf("%d are known", n)
+	}
+}

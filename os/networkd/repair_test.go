@@ -310,3 +310,55 @@ func (l *lab) address(name, address string) {
 		return netlink.AddrReplace(link, &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix(address)), Flags: unix.IFA_F_NODAD})
 	})
 }
+
+// TestSameDestination has a lease with two routes to one network, and one to that of its address.
+func TestSameDestination(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "10.0.0.1/24")
+	_, ten, _ := net.ParseCIDR("10.9.0.0/16")
+	_, own, _ := net.ParseCIDR("10.0.0.0/24")
+	l.serve("eth0", grant("10.0.0.1", "10.0.0.7/24", dhcpv4.OptClasslessStaticRoute(
+		&dhcpv4.Route{Dest: ten, Router: net.IPv4(10, 0, 0, 9)}, &dhcpv4.Route{Dest: ten, Router: net.IPv4(10, 0, 0, 8)},
+		&dhcpv4.Route{Dest: own, Router: net.IPv4(10, 0, 0, 1)})))
+	l.runWith(Config{}, waits{carrier: time.Hour, deadline: time.Second, hold: time.Hour})
+	l.told("READY=1\nSTATUS=link=eth0 ")
+	l.wantRoutes(netlink.FAMILY_V4, "10.0.0.0/24 via 10.0.0.1 dev eth0", "10.9.0.0/16 via 10.0.0.9 dev eth0")
+}
+
+// TestQuarrel has somebody remove a route each time it is added.
+func TestQuarrel(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "")
+	if err := netlink.LinkSetUp(l.link("eth0")); err != nil {
+		t.Fatal(err)
+	}
+	d := &daemon{installed: map[route]bool{}, tried: map[route]attempt{}}
+	d.Log = slog.New(slog.NewTextHandler(l.Output(), nil))
+	r := route{link: l.link("eth0").Attrs().Index, dest: netip.MustParsePrefix("10.9.0.0/16"), metric: chosenMetric}
+	now := time.Now()
+	for _, tt := range []struct {
+		after time.Duration
+		want  bool
+	}{{0, true}, {retry / 2, false}, {retry, true}} {
+		d.again = time.Time{}
+		d.addRoute(r, now.Add(tt.after))
+		if d.installed[r] != tt.want || len(l.routes(netlink.FAMILY_V4)) == 1 != tt.want {
+			t.Errorf("after %v it is added: %v", tt.after, d.installed[r])
+		}
+		if !tt.want && d.again != now.Add(retry) {
+			t.Errorf("it is tried again at %v", d.again)
+		}
+		if tt.want {
+			delete(d.installed, r)
+			if err := netlink.RouteDel(r.netlink()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}

@@ -260,6 +260,7 @@ func (d *daemon) update(now time.Time) {
 	d.settled = d.settled || online || d.search.Deadline
 	for _, l := range d.links {
 		if l.role == configured {
+			d.setDead(l, now)
 			d.setMTU(l)
 			d.setAddresses(l, now)
 			d.solicit(l, now)

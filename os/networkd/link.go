@@ -44,6 +44,7 @@ type link struct {
 
 	gained time.Time // the carrier; zero while there is none
 	lost   time.Time // the carrier; zero while there is one, or before the first
+	dead   bool      // its routes do not count
 	stale  bool      // the lease is from before a longer loss of the carrier, and was not confirmed
 	ready  time.Time // when it got its quality
 	rank   choose.Quality

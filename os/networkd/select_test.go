@@ -150,6 +150,7 @@ func TestFlicker(t *testing.T) {
 	if s := l.until("the loss of the carrier", func(s netstate.State) bool { return !find(s, "eth0").Carrier }); s.Link != "eth0" {
 		t.Errorf("%s is chosen at once", s.Link)
 	}
+	l.wantWay("10.0.0.55", "eth0")
 	l.plug("eth0", true)
 	if !<-confirmed {
 		t.Error("another address is asked for")

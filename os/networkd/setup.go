@@ -24,13 +24,15 @@ import (
 // the same after each boot.
 var sysctls6 = [][2]string{
 	{"disable_ipv6", "0"}, {"accept_ra", "2"}, {"accept_ra_defrtr", "0"}, {"accept_ra_pinfo", "1"}, {"accept_ra_mtu", "1"},
-	{"autoconf", "1"}, {"addr_gen_mode", "0"}, {"use_tempaddr", "0"}, {"ignore_routes_with_linkdown", "1"},
+	{"autoconf", "1"}, {"addr_gen_mode", "0"}, {"use_tempaddr", "0"}, {linkdown, "0"},
 }
 
-// sysctls4 are those below net/ipv4/conf. A route of a link without a carrier does not
-// hide another link's. An address that goes takes no others with it. With two links in
-// one network each answers for its own address only.
-var sysctls4 = [][2]string{{"ignore_routes_with_linkdown", "1"}, {"promote_secondaries", "1"}, {"arp_ignore", "1"}, {"arp_announce", "2"}}
+// sysctls4 are those below net/ipv4/conf. An address that goes takes no others with it.
+// With two links in one network each answers for its own address only.
+var sysctls4 = [][2]string{{linkdown, "0"}, {"promote_secondaries", "1"}, {"arp_ignore", "1"}, {"arp_announce", "2"}}
+
+// linkdown says whether the kernel passes over the routes of a link without a carrier.
+const linkdown = "ignore_routes_with_linkdown"
 
 // begin does what a link needs once for its role.
 func (d *daemon) begin(ctx context.Context, l *link) {
@@ -161,6 +163,22 @@ func (d *daemon) sysctl4(link, name, value string) {
 	if err := os.WriteFile(path, []byte(value), 0); err != nil {
 		d.Log.Warn("setting up IPv4", "err", err)
 	}
+}
+
+// setDead has the routes of a link that has lost its carrier, and not for a moment only,
+// hide no other link's.
+func (d *daemon) setDead(l *link, now time.Time) {
+	dead := !d.held(l, now)
+	if dead == l.dead {
+		return
+	}
+	l.dead = dead
+	value := "0"
+	if dead {
+		value = "1"
+	}
+	d.sysctl4(l.name, linkdown, value)
+	d.sysctl6(l.name, linkdown, value)
 }
 
 // makeBonds makes the bonds, whose members follow as they appear. Without a bond

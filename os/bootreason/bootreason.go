@@ -1,11 +1,11 @@
 // Package bootreason carries why a machine is rebooted to the boot after it: in an
 // EFI variable, where there are none in the kernel's store of messages that survive a
 // warm reboot (pmsg, see Linux Documentation/admin-guide/ramoops.rst), and where there
-// is no such store in the kernel's log, of which the kernel then keeps the end in its
-// store of crashes when it stops.
+// is no such store in the kernel's log, of which the kernel keeps the last 10 KiB in
+// ERST as it stops.
 //
-// The firmware may take long to write a variable, or for ever: call Save where
-// that does no harm.
+// The firmware may take long to write a variable, or for ever: call Save where that
+// does no harm. ERST it writes when nobody is left who could wait for it.
 package bootreason
 
 import (
@@ -26,7 +26,7 @@ type Places struct {
 	Pmsg      string // the device that takes messages
 	Log       string // the kernel's
 	DumpLog   string // the kernel's parameter that has it kept at every end
-	Backend   string // the kernel's parameter that names its store of crashes
+	Backend   string // the kernel's parameter that names its store of crashes: ERST alone takes such logs
 	Store     string // where the messages of the last boot are shown
 }
 
@@ -41,7 +41,7 @@ var Default = Places{
 }
 
 // ErrNowhere says that the machine has none of the places.
-var ErrNowhere = errors.New("this machine has nowhere to keep the reason of a reboot: neither EFI variables nor a store of crashes")
+var ErrNowhere = errors.New("this machine has nowhere to keep the reason of a reboot: no EFI variables, no /dev/pmsg0 and no ERST")
 
 const (
 	variable = "EmberReboot-6f2a1c0e-8f0b-4f5d-9a63-3f9f6a1d7c52"
@@ -51,7 +51,7 @@ const (
 
 	immutable      = 0x10 // FS_IMMUTABLE_FL in linux/fs.h
 	pmsgFilePrefix = "pmsg-"
-	noBackend      = "(null)\n"
+	erst           = "erst\n"
 	debug          = "<15>" // a message of a user's program that the kernel does not print on consoles
 )
 
@@ -81,8 +81,8 @@ func (p Places) saveLog(b []byte) error {
 	if err != nil {
 		return err
 	}
-	if string(backend) == noBackend {
-		return fmt.Errorf("the kernel's store of crashes: %w", fs.ErrNotExist)
+	if string(backend) != erst {
+		return fmt.Errorf("the kernel's store of crashes is no ERST: %w", fs.ErrNotExist)
 	}
 	if err := writeFile(p.DumpLog, 0, []byte("Y")); err != nil {
 		return err
@@ -128,16 +128,15 @@ func removeVariable(path string) error {
 // Take gives the record of the last boot and forgets it. It is nil if there is none.
 // What keeps one from being read or forgotten does not hide another.
 func (p Places) Take() (*Record, error) {
-	r, err := p.takeVariable()
+	r, errVariable := p.takeVariable()
+	stored, errStore := p.takeStored()
 	if r == nil {
-		var errStore error
-		r, errStore = p.takeStored()
-		err = errors.Join(err, errStore)
+		r = stored
 	}
-	if err != nil {
-		err = fmt.Errorf("taking the reason of the last reboot: %w", err)
+	if err := errors.Join(errVariable, errStore); err != nil {
+		return r, fmt.Errorf("taking the reason of the last reboot: %w", err)
 	}
-	return r, err
+	return r, nil
 }
 
 func (p Places) takeVariable() (*Record, error) {

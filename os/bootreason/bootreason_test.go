@@ -52,7 +52,7 @@ func places(t *testing.T, variables, pmsg bool) Places {
 	dir := t.TempDir()
 	in := func(name string) string { return filepath.Join(dir, name) }
 	p := Places{Variables: in("efivars"), Pmsg: in("pmsg0"), Log: in("kmsg"), DumpLog: in("always"), Backend: in("backend"), Store: in("pstore")}
-	for path, text := range map[string]string{p.Log: "", p.DumpLog: "N\n", p.Backend: noBackend} {
+	for path, text := range map[string]string{p.Log: "", p.DumpLog: "N\n", p.Backend: "efi_pstore\n"} {
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -112,10 +112,10 @@ func TestSaveAndTake(t *testing.T) {
 	}
 }
 
-// TestLog has a kernel that keeps its log in two parts, and an older crash.
+// TestLog has a kernel that keeps its log in two parts, and an older crash. Once more there is a variable too.
 func TestLog(t *testing.T) {
 	p := places(t, false, false)
-	if err := os.WriteFile(p.Backend, []byte("erst\n"), 0o644); err != nil {
+	if err := os.WriteFile(p.Backend, []byte(erst), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Save(record); err != nil {
@@ -146,6 +146,19 @@ func TestLog(t *testing.T) {
 	}
 	if r, err := p.Take(); r != nil || err != nil {
 		t.Errorf("taken twice: %+v, %v", r, err)
+	}
+
+	if err := errors.Join(os.Mkdir(p.Variables, 0o700), os.WriteFile(crashed, []byte("Shutdown#1 Part1\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Save(record); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := p.Take(); err != nil || r == nil || *r != record {
+		t.Errorf("from the variable: %+v, %v", r, err)
+	}
+	if _, err := os.Stat(crashed); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the log stays: %v", err)
 	}
 }
 

@@ -2,13 +2,17 @@ package netstate
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestAwait(t *testing.T) {
@@ -41,6 +45,54 @@ func TestAwait(t *testing.T) {
 	}
 	if _, err := Await(t.Context(), filepath.Join(t.TempDir(), "missing", "network.json"), online); err == nil {
 		t.Error("a directory that is not there is watched")
+	}
+}
+
+// TestWatch has others replace files in the directory too.
+func TestWatch(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "network.json")
+	changed, err := Watch(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		for _, file := range []string{filepath.Join(dir, "services.json"), path} {
+			if err := (State{}).Write(file); err != nil {
+				t.Fatal(err)
+			}
+		}
+		<-changed
+	}
+	select {
+	case <-changed:
+		t.Error("a change is told that was none")
+	default:
+	}
+}
+
+func TestTellsOf(t *testing.T) {
+	event := func(mask uint32, name string) []byte {
+		b := binary.NativeEndian.AppendUint32(nil, 1)
+		b = binary.NativeEndian.AppendUint32(b, mask)
+		b = binary.NativeEndian.AppendUint32(b, 0)
+		b = binary.NativeEndian.AppendUint32(b, uint32(len(name)))
+		return append(b, name...)
+	}
+	other, ours := event(unix.IN_MOVED_TO, "services.json\x00\x00\x00"), event(unix.IN_MOVED_TO, "network.json\x00\x00\x00\x00")
+	for name, tt := range map[string]struct {
+		events []byte
+		want   bool
+	}{
+		"ours":   {ours, true},
+		"others": {slices.Concat(other, other), false},
+		"both":   {slices.Concat(other, ours), true},
+		"lost":   {slices.Concat(other, event(unix.IN_Q_OVERFLOW, "")), true},
+		"none":   {nil, false},
+	} {
+		if got := tellsOf(tt.events, "network.json"); got != tt.want {
+			t.Errorf("%s: %v", name, got)
+		}
 	}
 }
 

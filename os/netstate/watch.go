@@ -1,7 +1,9 @@
 package netstate
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Watch sends when a file may have been replaced, until ctx ends. Several changes
-// may be told as one.
+// Watch sends when a file was replaced, until ctx ends. Several changes may be told
+// as one.
 func Watch(ctx context.Context, path string) (<-chan struct{}, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
@@ -27,8 +29,12 @@ func Watch(ctx context.Context, path string) (<-chan struct{}, error) {
 		defer stop()
 		buf := make([]byte, 4096)
 		for {
-			if _, err := events.Read(buf); err != nil {
+			n, err := events.Read(buf)
+			if err != nil {
 				return // closed: inotify has no other errors
+			}
+			if !tellsOf(buf[:n], filepath.Base(path)) {
+				continue
 			}
 			select {
 			case changed <- struct{}{}:
@@ -37,6 +43,20 @@ func Watch(ctx context.Context, path string) (<-chan struct{}, error) {
 		}
 	}()
 	return changed, nil
+}
+
+// tellsOf tells whether one of the events, see inotify(7), is about a file with this
+// name, or is that events were lost.
+func tellsOf(events []byte, name string) bool {
+	for len(events) >= unix.SizeofInotifyEvent {
+		mask := binary.NativeEndian.Uint32(events[4:])
+		end := unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(events[12:]))
+		if mask&unix.IN_Q_OVERFLOW != 0 || string(bytes.TrimRight(events[unix.SizeofInotifyEvent:end], "\x00")) == name {
+			return true
+		}
+		events = events[end:]
+	}
+	return false
 }
 
 // Await returns the state at path once it is as wanted.

@@ -118,7 +118,7 @@ func (s *system) keepReason(r power.Request) {
 func (s *system) force(action power.Action) {
 	s.leaveWatchdog(action)
 	if !s.within(forceLimit, s.sync) {
-		s.say("the disks do not answer: what was not written before is lost")
+		s.say("the disks are not done in time: what is not written yet is lost")
 	}
 	stage.Print(&s.voice, stage.Stopped, stage.Field{Key: "action", Value: action.String()})
 	s.flush()

@@ -286,7 +286,7 @@ func TestStop(t *testing.T) {
 		{"halt", syscall.SIGINT, quiet + "stage=stopped"},
 		{"forced", syscall.SIGINT, "(?s)stopping takes longer than 1ms: forced.*stage=stopped"},
 		{"forced", syscall.SIGINT, quiet + "stage=stopped"},
-		{"hangs", syscall.SIGINT, fed + "the watchdog does not answer.*the disks do not answer.*stage=stopped"},
+		{"hangs", syscall.SIGINT, fed + "the watchdog does not answer.*the disks are not done.*stage=stopped"},
 		{"panic", syscall.SIGHUP, fed + `error="a bug" next="reboot in 1s".*` + fed + "sync\n.*stage=stopped"},
 	} {
 		cmd := nstest.Command(t, syscall.CLONE_NEWPID|syscall.CLONE_NEWNS)

@@ -121,7 +121,7 @@ func (a *activation) start() result {
 			return res
 		}
 	}
-	a.main = true
+	a.main, a.process = true, nil // that was of an ExecStartPre
 	for _, c := range a.sv.ExecStart {
 		if a.ctx.Err() != nil {
 			return good

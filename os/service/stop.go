@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -194,7 +195,7 @@ func (m *Manager) sweep() error {
 	if empty, err := emptied(g, m.o.Grace); empty || err != nil {
 		return err
 	}
-	m.o.Log.Warn(strings.Join(m.populated(), ", ") + ": killing what does not end")
+	m.o.Log.Warn(cmp.Or(strings.Join(m.populated(), ", "), slice) + ": killing what does not end")
 	if err := g.Kill(); err != nil {
 		return err
 	}

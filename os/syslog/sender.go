@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/ember-os/ember/os/logline"
 	"github.com/ember-os/ember/os/netstate"
 	"github.com/ember-os/ember/os/stage"
 	"golang.org/x/sys/unix"
@@ -46,6 +47,7 @@ type Sender struct {
 	offline  time.Time       // when the machine was last seen without a network
 	down     bool            // it was said that the collector can not be reached
 	waits    bool            // it was said that there is no way to it yet
+	moves    logline.Teller  // of sessions that went another way, as with a name whose addresses take turns
 	roots    string          // a file of CA certificates
 	network  string          // the file of package netstate
 	resolver *net.Resolver   // nil for the machine's own
@@ -102,7 +104,7 @@ func (s *Sender) Run(ctx context.Context) {
 		_, hasMoved := errors.AsType[moved](err)
 		switch noNetwork := noRoute || s.noNames(err); {
 		case hasMoved:
-			s.log.Info("messages for the syslog collector go another way from now on", "why", err)
+			s.moves.Tell(s.log, slog.LevelInfo, "messages for the syslog collector go another way from now on", "why", err)
 		case s.down:
 		case noNetwork && !s.waits: // at each boot, until there is a lease
 			s.log.Info("messages for the syslog collector wait in memory for a network", "err", err)

@@ -79,7 +79,7 @@ func (d *daemon) setAddresses(l *link, now time.Time) {
 // wait until they are renewed.
 func (d *daemon) compareAddresses(l *link) {
 	l.given = slices.DeleteFunc(l.given, func(a netstate.Address) bool {
-		return !slices.Contains(l.has, a.Prefix) && !l.inUse[a.Prefix.Addr()]
+		return !l.hasAddress(a.Prefix) && !l.inUse[a.Prefix.Addr()]
 	})
 	for _, a := range l.addrs6 {
 		delete(l.inUse, a.Addr())
@@ -87,6 +87,12 @@ func (d *daemon) compareAddresses(l *link) {
 	for _, a := range l.info.inUse {
 		d.setInUse(l.index, a)
 	}
+}
+
+// hasAddress tells whether the link has an address of ours. Of IPv6 the kernel has each once, perhaps with the prefix
+// of a router.
+func (l *link) hasAddress(p netip.Prefix) bool {
+	return slices.ContainsFunc(l.has, func(h netip.Prefix) bool { return h == p || p.Addr().Is6() && h.Addr() == p.Addr() })
 }
 
 // mostInUse is how many addresses in use of a link are known: whoever is on the link can advertise prefixes without end

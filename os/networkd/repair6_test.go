@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/ember-os/ember/os/cmdline"
 	"github.com/ember-os/ember/os/logline"
 	"github.com/ember-os/ember/os/netstate"
+	"github.com/ember-os/ember/os/networkd/dhcp6"
 	"github.com/insomniacslk/dhcp/dhcpv6"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/net/ipv6"
@@ -216,5 +218,31 @@ func TestManyInUse(t *testing.T) {
 	}
 	if n := len(d.links[1].inUse); n != mostInUse {
 		t.Errorf("%d are known", n)
+	}
+}
+
+// TestBothWays has DHCPv6 give the address that the kernel has made of a router's prefix.
+func TestBothWays(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "")
+	if err := netlink.AddrAdd(l.link("eth0"), &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix("2001:db8::7/64"))}); err != nil {
+		t.Fatal(err)
+	}
+	index := l.link("eth0").Attrs().Index
+	k := &link{info: info{name: "eth0", index: index}, owned: map[netip.Prefix]bool{}, lease6: &dhcp6.Lease{Address: netip.MustParseAddr("2001:db8::7")}}
+	d := &daemon{failing: map[string]bool{}, links: map[int]*link{index: k}}
+	d.Physical = func(netlink.Link) bool { return true }
+	d.setAddresses(k, time.Now())
+	infos, err := d.infos()
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.info = infos[slices.IndexFunc(infos, func(i info) bool { return i.index == index })]
+	d.compareAddresses(k)
+	if len(k.given) != 1 {
+		t.Errorf("it is given again: the link has %v", k.has)
 	}
 }

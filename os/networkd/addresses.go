@@ -43,7 +43,8 @@ func (d *daemon) addresses(l *link) []netstate.Address {
 }
 
 // setAddresses gives a link the addresses that are for us to give. Then it takes away
-// those that it or an earlier daemon gave before, and no others.
+// those that it or an earlier daemon gave before, and no others. What was tried a moment ago waits: it may be refused, or
+// somebody may take it away each time.
 func (d *daemon) setAddresses(l *link, now time.Time) {
 	var want []netstate.Address
 	for _, a := range d.addresses(l) {
@@ -54,6 +55,11 @@ func (d *daemon) setAddresses(l *link, now time.Time) {
 	if slices.Equal(want, l.given) {
 		return
 	}
+	if next := l.giving.Add(retry); slices.Equal(want, l.wanted) && now.Before(next) {
+		d.at(next)
+		return
+	}
+	l.wanted, l.giving = slices.Clone(want), now
 	target := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: l.index, Name: l.name}}
 	var errs []error
 	for _, a := range want {

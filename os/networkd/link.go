@@ -34,6 +34,8 @@ type link struct {
 	lease    *dhcp4.Lease          // nil for none
 	expires  time.Duration         // when the lease ends, since kernel start; 0 for never
 	given    []netstate.Address    // that we gave it
+	wanted   []netstate.Address    // that were last to be given
+	giving   time.Time             // when that was
 	owned    map[netip.Prefix]bool // that we or an earlier daemon gave it, and nobody else
 	inUse    map[netip.Addr]bool   // IPv6 addresses that another machine has, which was said
 	lease6   *dhcp6.Lease

@@ -12,6 +12,8 @@ import (
 
 	"github.com/ember-os/ember/os/logline"
 	"github.com/ember-os/ember/os/netstate"
+	"github.com/ember-os/ember/os/networkd/dhcp4"
+	"github.com/ember-os/ember/os/networkd/dhcp6"
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -361,4 +363,42 @@ func TestQuarrel(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestAddressQuarrel has somebody take away one of two addresses each time it is given.
+func TestAddressQuarrel(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "")
+	k := &link{info: info{name: "eth0", index: l.link("eth0").Attrs().Index}, owned: map[netip.Prefix]bool{}}
+	k.lease = &dhcp4.Lease{Address: netip.MustParsePrefix("10.0.0.7/24")}
+	k.lease6 = &dhcp6.Lease{Address: netip.MustParseAddr("2001:db8::7")}
+	d := &daemon{failing: map[string]bool{}}
+	now := time.Now()
+	for _, tt := range []struct {
+		after time.Duration
+		want  bool
+	}{{0, true}, {retry / 2, false}, {retry, true}} {
+		d.again = time.Time{}
+		k.has = []netip.Prefix{k.lease.Address}
+		d.compareAddresses(k)
+		d.setAddresses(k, now.Add(tt.after))
+		has, err := netlink.AddrList(l.link("eth0"), netlink.FAMILY_V6)
+		if err != nil || len(has) == 1 != tt.want {
+			t.Errorf("after %v the link has %v, %v", tt.after, has, err)
+		}
+		if !tt.want && d.again != now.Add(retry) {
+			t.Errorf("it is tried again at %v", d.again)
+		}
+		for _, a := range has {
+			if err := netlink.AddrDel(l.link("eth0"), &a); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	k.lease = &dhcp4.Lease{Address: netip.MustParsePrefix("10.0.1.8/24")}
+	d.setAddresses(k, now.Add(retry))
+	l.wantAddresses("eth0", "10.0.1.8/24")
 }

@@ -124,7 +124,7 @@ func (d *daemon) readLinks(ctx context.Context) {
 			d.forget(l)
 		}
 	}
-	d.giveMACs(infos, roles)
+	d.giveMACs(infos, roles, time.Now())
 	for _, i := range infos {
 		a, planned := roles[i.name]
 		l := d.links[i.index]

@@ -216,20 +216,37 @@ func makeBond(bond *netlink.Bond) error {
 	return netlink.LinkAdd(bond)
 }
 
-// giveMACs gives a bond the address of hw_addr when a member with it appears, before
-// it joins: that is the one that DHCP servers know.
-func (d *daemon) giveMACs(links []info, roles map[string]assignment) {
-	for _, i := range links {
-		a := roles[i.name]
-		if d.links[i.index] != nil || a.role != member || !bytes.Equal(i.hardware(), d.HWAddr) {
+// giveMACs gives a bond the address that DHCP servers know before its members join, which they do side by side: that of
+// hw_addr, also when that member appears later, else that of the first member. A bond that goes by the addresses of its
+// members is left alone: with one of its own it would not take over theirs.
+func (d *daemon) giveMACs(links []info, roles map[string]assignment, now time.Time) {
+	for _, b := range d.Bonds {
+		bond := slices.IndexFunc(links, func(i info) bool { return i.name == b.Name })
+		if f := b.Options["fail_over_mac"]; bond < 0 || f == "active" || f == "follow" {
 			continue
 		}
-		bond, err := netlink.LinkByName(a.bond)
-		if err == nil && !bytes.Equal(bond.Attrs().HardwareAddr, d.HWAddr) {
-			err = netlink.LinkSetHardwareAddr(bond, d.HWAddr)
+		var chosen *info
+		joined, late := false, false
+		for n := range links {
+			i := &links[n]
+			if roles[i.name].bond != b.Name {
+				continue
+			}
+			joined = joined || i.master == links[bond].index
+			if isNamed := bytes.Equal(i.hardware(), d.HWAddr); isNamed || chosen == nil {
+				chosen, late = i, isNamed && d.links[i.index] == nil
+			}
 		}
-		if err != nil {
-			d.Log.Error("giving a bond the address of its member", "bond", a.bond, "link", i.name, "err", err)
+		if chosen == nil || joined && !late {
+			continue
+		}
+		mac := chosen.hardware()
+		var err error
+		if !bytes.Equal(links[bond].mac, mac) {
+			err = netlink.LinkSetHardwareAddr(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: links[bond].index}}, mac)
+		}
+		if !d.fails("giving "+b.Name+" the address of "+chosen.name, err, now) {
+			links[bond].mac = mac
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -104,6 +105,65 @@ func TestBondMAC(t *testing.T) {
 	})
 	if got := l.link("bond0").Attrs().HardwareAddr; !bytes.Equal(got, mac) {
 		t.Errorf("the address of the bond is %v, want %v", got, mac)
+	}
+}
+
+// TestWhoseMAC has a bond whose members have not joined yet.
+func TestWhoseMAC(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	own, first, second := net.HardwareAddr{2, 0, 0, 0, 0, 9}, net.HardwareAddr{2, 0, 0, 0, 0, 2}, net.HardwareAddr{2, 0, 0, 0, 0, 1}
+	l.bridge("bond0")
+	for name, mac := range map[string]net.HardwareAddr{"eth0": first, "eth1": second} {
+		l.cable(name, "")
+		if err := netlink.LinkSetHardwareAddr(l.link(name), mac); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		about    string
+		hwAddr   net.HardwareAddr
+		failOver string
+		joined   bool // eth0 has
+		known    bool // eth1 was there before
+		want     net.HardwareAddr
+	}{
+		{about: "nothing said", want: first},
+		{about: "hw_addr", hwAddr: second, want: second},
+		{about: "hw_addr of no member", hwAddr: own, want: first},
+		{about: "fail_over_mac", hwAddr: second, failOver: "active", want: own},
+		{about: "fail_over_mac=none", failOver: "none", want: first},
+		{about: "a member is there", joined: true, want: own},
+		{about: "hw_addr comes later", joined: true, hwAddr: second, want: second},
+		{about: "hw_addr does not come", joined: true, known: true, hwAddr: second, want: own},
+	} {
+		if err := netlink.LinkSetHardwareAddr(l.link("bond0"), own); err != nil {
+			t.Fatal(err)
+		}
+		d := &daemon{links: map[int]*link{}, failing: map[string]bool{}}
+		d.Log = slog.New(slog.NewTextHandler(l.Output(), nil))
+		d.Physical = func(k netlink.Link) bool { return k.Type() == "veth" }
+		d.HWAddr = tt.hwAddr
+		d.Bonds = []cmdline.Bond{{Name: "bond0", Members: []string{"eth0", "eth1"}, Options: map[string]string{"fail_over_mac": tt.failOver}}}
+		infos, err := d.infos()
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.SortFunc(infos, func(a, b info) int { return strings.Compare(a.name, b.name) })
+		for n := range infos {
+			if tt.joined && infos[n].name == "eth0" {
+				infos[n].master = l.link("bond0").Attrs().Index
+			}
+			if tt.known && infos[n].name == "eth1" {
+				d.links[infos[n].index] = &link{}
+			}
+		}
+		d.giveMACs(infos, d.plan(infos), time.Now())
+		if got := l.link("bond0").Attrs().HardwareAddr; !bytes.Equal(got, tt.want) {
+			t.Errorf("%s: the bond has %v, want %v", tt.about, got, tt.want)
+		}
 	}
 }
 

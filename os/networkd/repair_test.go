@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ember-os/ember/os/cmdline"
 	"github.com/ember-os/ember/os/logline"
 	"github.com/ember-os/ember/os/netstate"
 	"github.com/ember-os/ember/os/networkd/dhcp4"
@@ -401,4 +402,29 @@ func TestAddressQuarrel(t *testing.T) {
 	k.lease = &dhcp4.Lease{Address: netip.MustParsePrefix("10.0.1.8/24")}
 	d.setAddresses(k, now.Add(retry))
 	l.wantAddresses("eth0", "10.0.1.8/24")
+}
+
+// TestDown has a link that is not up yet.
+func TestDown(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "")
+	k := &link{info: info{name: "eth0", index: l.link("eth0").Attrs().Index}, assignment: assignment{role: configured}, owned: map[netip.Prefix]bool{}}
+	d := &daemon{chosen: "eth0", links: map[int]*link{k.index: k}, failing: map[string]bool{}}
+	d.installed, d.tried, d.adopted = map[route]bool{}, map[route]attempt{}, map[int]bool{}
+	d.Log = slog.New(slog.NewTextHandler(writer(func(line string) { t.Error(line) }), nil))
+	d.IPAM = &cmdline.IPAM{Address: netip.MustParsePrefix("10.0.0.7/24"), Gateway: netip.MustParseAddr("10.0.0.1")}
+	now := time.Now()
+	d.setAddresses(k, now)
+	d.setRoutes(now)
+	if err := netlink.LinkSetUp(l.link("eth0")); err != nil {
+		t.Fatal(err)
+	}
+	k.up = true
+	d.setRoutes(now)
+	if got, want := l.routes(netlink.FAMILY_V4), []string{"10.0.0.0/24 dev eth0", "default via 10.0.0.1 dev eth0"}; !slices.Equal(got, want) {
+		t.Errorf("the routes are %q, want %q", got, want)
+	}
 }

@@ -76,8 +76,8 @@ type attempt struct {
 // before old ones go, so that there is always a way out. A link that is to have none
 // yet keeps those of an earlier daemon.
 func (d *daemon) setRoutes(now time.Time) {
-	want, order := d.wantedRoutes()
-	for _, r := range order {
+	want := d.wantedRoutes()
+	for r := range want {
 		d.adopted[r.link] = true
 		if !d.installed[r] {
 			d.addRoute(r, now)
@@ -99,26 +99,24 @@ func (d *daemon) setRoutes(now time.Time) {
 	}
 }
 
-// wantedRoutes are the routes of all links, also in the order in which they are to come.
-func (d *daemon) wantedRoutes() (map[route]bool, []route) {
+// wantedRoutes are the routes of all links. The kernel takes none of a link that is down, and removes those it had.
+func (d *daemon) wantedRoutes() map[route]bool {
 	type key struct { // the kernel has one of each
 		dest   netip.Prefix
 		metric int
 	}
 	taken, want := map[key]bool{}, map[route]bool{}
-	var order []route
 	for _, l := range d.links {
-		if l.role != configured {
+		if l.role != configured || !l.up {
 			continue
 		}
 		for _, r := range d.routes(l) {
 			if k := (key{r.dest, r.metric}); !taken[k] {
 				taken[k], want[r] = true, true
-				order = append(order, r)
 			}
 		}
 	}
-	return want, order
+	return want
 }
 
 // addRoute adds a route, but not in vain again and again: it may be refused, or somebody may remove it each time.
@@ -150,11 +148,7 @@ func installedRoutes() (map[route]bool, error) {
 	for _, r := range routes {
 		gateway, _ := netip.AddrFromSlice(r.Gw)
 		src, _ := netip.AddrFromSlice(r.Src)
-		dest := netip.PrefixFrom(unspecified(gateway.Unmap()), 0)
-		if r.Dst != nil {
-			dest = prefix(r.Dst)
-		}
-		all[route{r.LinkIndex, dest, gateway.Unmap(), src.Unmap(), r.Priority}] = true
+		all[route{r.LinkIndex, prefix(r.Dst), gateway.Unmap(), src.Unmap(), r.Priority}] = true
 	}
 	return all, nil
 }

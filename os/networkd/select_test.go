@@ -1,6 +1,7 @@
 package networkd
 
 import (
+	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ember-os/ember/os/cmdline"
+	"github.com/ember-os/ember/os/logline"
 	"github.com/ember-os/ember/os/netstate"
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/vishvananda/netlink"
@@ -246,6 +248,7 @@ func TestStaticLocal(t *testing.T) {
 	}
 }
 
+// TestStatic has a link that is down at first.
 func TestStatic(t *testing.T) {
 	if !inside(t) {
 		return
@@ -261,14 +264,21 @@ func TestStatic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.run(Config{IPAM: &cmdline.IPAM{
+	log := logline.New(writer(func(line string) {
+		if l.Log(line); strings.HasPrefix(line, "<3>") {
+			t.Error("that is no error")
+		}
+	}), slog.LevelDebug)
+	l.run(Config{Log: log, IPAM: &cmdline.IPAM{
 		MAC: link.Attrs().HardwareAddr, Address: netip.MustParsePrefix("10.0.0.9/24"), Gateway: netip.MustParseAddr("10.0.0.1"),
 		Hostname: "node9.rack.example", DNS: []netip.Addr{netip.MustParseAddr("10.0.0.53")}, Search: []string{"a.example"}, NTP: []string{"ntp.example"},
 	}})
 	if got, want := l.told("READY"), "READY=1\nSTATUS=link=eth0 address=10.0.0.9/24 gateway=10.0.0.1 by=static"; got != want {
 		t.Errorf("told %q, want %q", got, want)
 	}
-	l.wantRoutes(netlink.FAMILY_V4, "10.0.0.0/24 dev eth0", "default via 10.0.0.1 dev eth0")
+	if got, want := l.routes(netlink.FAMILY_V4), []string{"10.0.0.0/24 dev eth0", "default via 10.0.0.1 dev eth0"}; !slices.Equal(got, want) {
+		t.Errorf("when there is a network the routes are %q, want %q", got, want)
+	}
 	s := l.state()
 	if s.Hostname != "node9" || s.Domain != "rack.example" || !slices.Equal(s.NTP, []string{"ntp.example"}) {
 		t.Errorf("the state is %+v", s)

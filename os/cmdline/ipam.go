@@ -31,7 +31,7 @@ const ipamDoc = `Tinkerbell's form, with colons between the fields:
 | ADDRESS | IP address |
 | NETMASK | as an address, or the length of the prefix |
 | GATEWAY | IP address of the default route |
-| HOSTNAME | name of the machine, of letters, digits and dashes; perhaps a dot and its domain; up to 64 characters in all |
+| HOSTNAME | name of the machine, of letters, digits and dashes; perhaps a dot and its domain; up to 64 characters in all. A name with "_" before the dot is reported and not used |
 | DNS | IP addresses of name servers, separated by commas |
 | SEARCH | domains that names are looked up in, separated by commas |
 | NTP | names or IP addresses of time servers, separated by commas |
@@ -131,11 +131,12 @@ func (i *IPAM) setGateway(value string) error {
 	return err
 }
 
-// hostname accepts a label of RFC 1123, section 2.1, which may be a number and has no
-// "_", and perhaps a domain behind it, as far as sethostname(2) takes both.
+// hostname accepts a label of RFC 1123, section 2.1, which may be a number, and perhaps a
+// domain behind it, as far as sethostname(2) takes both. A "_" in it does not cost the
+// machine its address: networkd leaves out the name alone.
 func hostname(value string) (string, error) {
 	name, behind, qualified := strings.Cut(value, ".")
-	good := len(value) <= 64 && isLabel(name) && !strings.Contains(name, "_")
+	good := len(value) <= 64 && isLabel(name)
 	if qualified {
 		_, err := domain(behind)
 		good = good && err == nil && !strings.HasSuffix(behind, ".")

@@ -10,6 +10,7 @@ import (
 	"github.com/ember-os/ember/os/networkd/backoff"
 	"github.com/ember-os/ember/os/networkd/choose"
 	"github.com/ember-os/ember/os/networkd/dhcp6"
+	"github.com/ember-os/ember/os/networkd/dnsname"
 	"github.com/ember-os/ember/os/networkd/etcfiles"
 	"github.com/ember-os/ember/os/networkd/ra"
 )
@@ -52,6 +53,9 @@ type waits struct{ carrier, deadline, hold, ipv4, solicit time.Duration }
 func (c Config) run(ctx context.Context, w waits) error {
 	d := newDaemon(c, w)
 	d.inherit()
+	if s := d.IPAM; s != nil && s.Hostname != "" && dnsname.Host(s.Hostname) == "" {
+		d.Log.Warn("the host name of ipam is not used: it holds more than letters, digits and dashes", "name", s.Hostname)
+	}
 	var err error
 	if d.routers, err = ra.Listen(); err != nil {
 		d.Log.Warn("there is no IPv6", "err", err)

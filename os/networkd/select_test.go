@@ -290,3 +290,25 @@ func TestStatic(t *testing.T) {
 		t.Errorf("hosts is %q", got)
 	}
 }
+
+// TestStaticUnderscore has a name that no host may have, which does not cost the machine its address.
+func TestStaticUnderscore(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "10.0.0.1/24")
+	said := make(chan bool, 1)
+	log := logline.New(writer(func(line string) {
+		if l.Log(line); strings.HasPrefix(line, "<4>") && strings.Contains(line, "name=node_9") {
+			said <- true
+		}
+	}), slog.LevelDebug)
+	l.run(Config{Log: log, IPAM: &cmdline.IPAM{
+		MAC: l.link("eth0").Attrs().HardwareAddr, Address: netip.MustParsePrefix("10.0.0.9/24"), Hostname: "node_9.rack.example",
+	}})
+	l.told("READY=1\nSTATUS=link=eth0 address=10.0.0.9/24")
+	if s := l.state(); len(said) != 1 || !strings.HasPrefix(s.Hostname, "ember-") || s.Domain != "rack.example" {
+		t.Errorf("the state is %+v; it is said: %v", s, len(said) == 1)
+	}
+}

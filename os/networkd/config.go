@@ -43,8 +43,8 @@ const (
 	Deadline = 120 * time.Second
 	// Hold is how long a link without a carrier is still taken for ready.
 	Hold = 5 * time.Second
-	// IPv4Wait is how long a link with IPv6 alone waits for IPv4 from when it has
-	// its carrier.
+	// IPv4Wait is how long IPv4 is waited for from when a link has its carrier: by one
+	// with IPv6 alone, and by the one in use for its lease to be confirmed.
 	IPv4Wait = 5 * time.Second
 	// SolicitWait is how long is waited for a router before it is asked for again
 	// (RFC 7559), which takes twice as long each time.

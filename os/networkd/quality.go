@@ -16,7 +16,8 @@ func (d *daemon) held(l *link, now time.Time) bool {
 }
 
 // candidates are the links that are configured, with what they are good for now. One
-// whose lease is stale is good for nothing as long as there is another way out.
+// whose lease is stale is good for nothing as long as there is another way out; that of
+// the chosen one has a moment in which to be confirmed.
 func (d *daemon) candidates(now time.Time) []choose.Candidate {
 	qualities, sure := map[*link]choose.Quality{}, false
 	for _, l := range d.links {
@@ -33,7 +34,11 @@ func (d *daemon) candidates(now time.Time) []choose.Candidate {
 	var all []choose.Candidate
 	for l, q := range qualities {
 		if sure && l.stale {
-			q = choose.Nothing
+			if end := l.gained.Add(d.ipv4); l.name == d.chosen && now.Before(end) {
+				d.at(end)
+			} else {
+				q = choose.Nothing
+			}
 		}
 		if q != l.rank {
 			l.rank, l.ready = q, now

@@ -210,7 +210,8 @@ func TestUnconfirmed(t *testing.T) {
 	l.told("link=eth1 ")
 }
 
-// TestUnconfirmedAlone has no other link, so that an unconfirmed lease is better than nothing.
+// TestUnconfirmedAlone has no other link, so that an unconfirmed lease is better than nothing, and so is a way that may
+// come back.
 func TestUnconfirmedAlone(t *testing.T) {
 	if !inside(t) {
 		return
@@ -224,8 +225,58 @@ func TestUnconfirmedAlone(t *testing.T) {
 	replace(silent)
 	l.plug("eth0", false)
 	l.told("link=none")
+	l.wantWay("192.0.2.1", "eth0")
 	l.plug("eth0", true)
 	l.told("link=eth0 ")
+}
+
+// TestAllBack has all links lose their carriers and get them back. The first that does is used at once, and not given up
+// while its lease is still to be confirmed.
+func TestAllBack(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	before := l.allBack(time.Hour)
+	s := l.until("a confirmed lease", func(s netstate.State) bool {
+		return find(s, "eth1").Addresses[0].Expires != find(before, "eth1").Addresses[0].Expires
+	})
+	if s.Link != "eth0" {
+		t.Errorf("the state is %+v", s)
+	}
+}
+
+// TestNotAllBack is TestAllBack with a lease that is not confirmed in time.
+func TestNotAllBack(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.allBack(100 * time.Millisecond)
+	l.until("the other link", func(s netstate.State) bool { return s.Link == "eth1" })
+}
+
+// allBack has the links eth0, in whose network nobody answers any more, and eth1 come back in this order. The state is
+// that from before.
+func (l *lab) allBack(ipv4 time.Duration) netstate.State {
+	l.Helper()
+	l.cable("eth0", "10.0.0.1/24")
+	give, replace := change(grant("10.0.0.1", "10.0.0.7/24", router4("10.0.0.1")))
+	l.serve("eth0", give)
+	l.cable("eth1", "10.0.1.1/24")
+	l.serve("eth1", grant("10.0.1.1", "10.0.1.7/24", router4("10.0.1.1")))
+	l.runWith(Config{}, waits{carrier: time.Hour, deadline: time.Hour, hold: time.Second, ipv4: ipv4})
+	before := l.until("both leases", func(s netstate.State) bool {
+		return len(find(s, "eth0").Addresses) == 1 && len(find(s, "eth1").Addresses) == 1
+	})
+	replace(silent)
+	l.plug("eth0", false)
+	l.plug("eth1", false)
+	l.until("no link", func(s netstate.State) bool { return s.Link == "" && s.Settled })
+	l.plug("eth0", true)
+	l.until("eth0", func(s netstate.State) bool { return s.Link == "eth0" })
+	l.plug("eth1", true)
+	return before
 }
 
 // TestSmallMTU has a lease with an MTU that would end IPv6.

@@ -166,9 +166,9 @@ func (d *daemon) sysctl4(link, name, value string) {
 }
 
 // setDead has the routes of a link that has lost its carrier, and not for a moment only,
-// hide no other link's.
+// hide those of the chosen one. Without one they are better than none.
 func (d *daemon) setDead(l *link, now time.Time) {
-	dead := !d.held(l, now)
+	dead := !d.held(l, now) && d.chosen != "" && d.chosen != l.name
 	if dead == l.dead {
 		return
 	}

@@ -62,6 +62,9 @@ type Config struct {
 	Root string // "/", or a directory in its place
 	// Physical tells whether a link is a network card.
 	Physical func(netlink.Link) bool
+	// Backlog is how many bytes of the kernel's messages may wait to be read, which takes the
+	// privileges of the first user namespace; 0 leaves it at what the kernel thinks best.
+	Backlog int
 	// Notify tells the service manager, see sd_notify(3).
 	Notify func(state string)
 	Log    *slog.Logger

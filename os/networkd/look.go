@@ -37,15 +37,15 @@ func (d *daemon) watchLinks(ctx context.Context) error {
 	done := make(chan struct{})
 	defer close(done)
 	links, addresses, routes := make(chan netlink.LinkUpdate), make(chan netlink.AddrUpdate), make(chan netlink.RouteUpdate)
-	if err := netlink.LinkSubscribe(links, done); err != nil {
+	if err := netlink.LinkSubscribeWithOptions(links, done, netlink.LinkSubscribeOptions{ReceiveBufferSize: d.Backlog, ReceiveBufferForceSize: true}); err != nil {
 		return err
 	}
 	defer drain(links)
-	if err := netlink.AddrSubscribe(addresses, done); err != nil {
+	if err := netlink.AddrSubscribeWithOptions(addresses, done, netlink.AddrSubscribeOptions{ReceiveBufferSize: d.Backlog, ReceiveBufferForceSize: true}); err != nil {
 		return err
 	}
 	defer drain(addresses)
-	if err := netlink.RouteSubscribe(routes, done); err != nil {
+	if err := netlink.RouteSubscribeWithOptions(routes, done, netlink.RouteSubscribeOptions{ReceiveBufferSize: d.Backlog, ReceiveBufferForceSize: true}); err != nil {
 		return err
 	}
 	defer drain(routes)
@@ -76,7 +76,7 @@ func (d *daemon) watchRouters(ctx context.Context) error {
 	done := make(chan struct{})
 	defer close(done)
 	neighbours := make(chan netlink.NeighUpdate)
-	if err := netlink.NeighSubscribe(neighbours, done); err != nil {
+	if err := netlink.NeighSubscribeWithOptions(neighbours, done, netlink.NeighSubscribeOptions{ReceiveBufferSize: d.Backlog, ReceiveBufferForceSize: true}); err != nil {
 		return err
 	}
 	defer drain(neighbours)

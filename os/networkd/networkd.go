@@ -11,6 +11,9 @@ import (
 	"github.com/ember-os/ember/os/logline"
 )
 
+// backlog has room for the routes that a routing daemon writes in one go, which are told to us as to everybody.
+const backlog = 4 << 20
+
 const usage = `usage: ember networkd
 
 Brings up the network as the kernel command line says, and keeps it up.
@@ -34,6 +37,7 @@ func run(ctx context.Context, args []string) error {
 		HWAddr: c.HWAddr, Interface: c.Interface, VLAN: c.VLAN, IPAM: c.IPAM, Bonds: c.Bonds,
 		Root:     "/",
 		Physical: IsPhysical,
+		Backlog:  backlog,
 		Notify: func(state string) {
 			if _, err := sd.SdNotify(false, state); err != nil {
 				log.Warn("telling the service manager", "err", err)

@@ -147,6 +147,9 @@ func (d *daemon) setLease(l *link, lease *dhcp4.Lease) {
 		l.lease = nil
 		return
 	}
+	if l.lease == nil { // routers may have been asked before the network was there
+		l.asked, l.askNext = 0, time.Time{}
+	}
 	lifetime := "ever"
 	if lease.Duration > 0 {
 		lifetime = lease.Duration.String()

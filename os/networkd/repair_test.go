@@ -279,7 +279,9 @@ func (l *lab) allBack(ipv4 time.Duration) netstate.State {
 	return before
 }
 
-// TestSmallMTU has a lease with an MTU that would end IPv6.
+// small is a lease with an MTU that would end IPv6.
+var small = grant("10.0.0.1", "10.0.0.7/24", router4("10.0.0.1"), dhcpv4.OptGeneric(dhcpv4.OptionInterfaceMTU, []byte{1000 >> 8, 1000 & 0xff}))
+
 func TestSmallMTU(t *testing.T) {
 	if !inside(t) {
 		return
@@ -287,10 +289,26 @@ func TestSmallMTU(t *testing.T) {
 	l := newLab(t)
 	l.cable("eth0", "fe80::1/64")
 	l.route6("eth0", advertisement(t, "00", "0708", raPrefix))
-	l.serve("eth0", grant("10.0.0.1", "10.0.0.7/24", router4("10.0.0.1"), dhcpv4.OptGeneric(dhcpv4.OptionInterfaceMTU, []byte{1000 >> 8, 1000 & 0xff})))
-	l.run(Config{})
+	l.serve("eth0", small)
+	l.runWith(Config{}, waits{carrier: time.Hour, deadline: time.Hour, hold: time.Hour})
 	l.until("an MTU", func(s netstate.State) bool { return find(s, "eth0").MTU == leastMTU6 })
 	l.wantRoutes(netlink.FAMILY_V6, "default via fe80::1 dev eth0")
+}
+
+// TestSmallMTU4 has no IPv6 to be ended.
+func TestSmallMTU4(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "10.0.0.1/24")
+	questions := l.solicitations("eth0")
+	l.serve("eth0", small)
+	l.run(Config{})
+	l.until("the MTU of the lease", func(s netstate.State) bool { return find(s, "eth0").MTU == 1000 })
+	if len(questions) < 2 { // the kernel may have refused one
+		t.Errorf("routers were asked %d times before", len(questions))
+	}
 }
 
 // TestARP asks one of two links for the address of the other one.

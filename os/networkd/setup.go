@@ -123,13 +123,19 @@ func (d *daemon) risen(ctx context.Context, l *link, err error) {
 // leastMTU6 is the least MTU with which the kernel has IPv6 on a link. With less it removes all that belongs to it.
 const leastMTU6 = 1280
 
+// has6 tells whether a link has IPv6 that is of use, or may yet turn out to have: a first and a second question for
+// routers are unanswered only if there is a third.
+func (d *daemon) has6(l *link) bool {
+	return d.routers != nil && l.mtu >= leastMTU6 && (l.asked < 3 || len(l.routers) > 0 || len(l.addrs6) > 0)
+}
+
 // setMTU gives a link the MTU of its lease, but one that leaves it its IPv6, else the one it came with. The link that
 // carries a VLAN gets at least that of the VLAN, which may not have a larger one.
 func (d *daemon) setMTU(l *link) {
 	want := l.mtu0
 	if l.lease != nil && l.lease.MTU != 0 {
 		want = l.lease.MTU
-		if d.routers != nil && l.mtu0 >= leastMTU6 {
+		if d.has6(l) {
 			want = max(want, leastMTU6)
 		}
 	}

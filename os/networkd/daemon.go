@@ -24,12 +24,13 @@ type daemon struct {
 	look   chan struct{} // the links have changed; holds one
 	again  time.Time     // when to update even if nothing happens; zero for never
 
-	links     map[int]*link     // by index
-	installed map[route]bool    // as the kernel had them when the links were read, and what was changed since
-	tried     map[route]attempt // what is wanted
-	adopted   map[int]bool      // links whose routes are ours to remove
-	failing   map[string]bool   // what is tried again and again, which was said
-	routers   *ra.Socket        // nil without IPv6
+	links     map[int]*link             // by index
+	installed map[route]bool            // as the kernel had them when the links were read, and what was changed since
+	tried     map[route]attempt         // what is wanted
+	left      map[string][]netip.Prefix // by links' names: what they had of an earlier daemon, or before they were forgotten
+	adopted   map[int]bool              // links whose routes are ours to remove
+	failing   map[string]bool           // what is tried again and again, which was said
+	routers   *ra.Socket                // nil without IPv6
 
 	search    choose.Search
 	noCarrier time.Time // since when there is none; zero while there is one
@@ -86,6 +87,7 @@ func newDaemon(c Config, w waits) *daemon {
 		links:     map[int]*link{},
 		installed: map[route]bool{},
 		tried:     map[route]attempt{},
+		left:      map[string][]netip.Prefix{},
 		adopted:   map[int]bool{},
 		failing:   map[string]bool{},
 		search:    choose.Search{Best: c.best(), Begun: now},
@@ -95,13 +97,20 @@ func newDaemon(c Config, w waits) *daemon {
 }
 
 // inherit takes over the names and servers of an earlier daemon, which stay good until
-// the network says others.
+// the network says others, and learns which addresses it gave.
 func (d *daemon) inherit() {
 	old, err := netstate.Read(filepath.Join(d.Root, netstate.Path))
 	if err != nil {
 		d.Log.Warn("what an earlier networkd knew is lost", "err", err)
 	}
 	d.shown = netstate.State{Hostname: old.Hostname, Domain: old.Domain, Search: old.Search, DNS: old.DNS, NTP: old.NTP}
+	for _, l := range old.Links {
+		for _, a := range l.Addresses {
+			if a.Source != netstate.SLAAC {
+				d.left[l.Name] = append(d.left[l.Name], a.Prefix)
+			}
+		}
+	}
 	d.unwritten = true // it may have ended before it wrote them elsewhere
 }
 

@@ -1,6 +1,7 @@
 package networkd
 
 import (
+	"math"
 	"net"
 	"net/netip"
 	"strings"
@@ -140,4 +141,38 @@ func TestSuccessor(t *testing.T) {
 	if has, err := netlink.AddrList(link, netlink.FAMILY_V4); err != nil || len(has) != 1 {
 		t.Errorf("the link has %v, %v", has, err)
 	}
+}
+
+// TestEndless has leases without an end, whose addresses nobody but their daemon can tell from others'. They go when
+// another daemon gets another one, and when the link's address changes.
+func TestEndless(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "10.0.0.1/24")
+	if err := netlink.AddrAdd(l.link("eth0"), &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix("192.0.2.1/32"))}); err != nil {
+		t.Fatal(err)
+	}
+	endless := func(address string) answer {
+		return grant("10.0.0.1", address, router4("10.0.0.1"), dhcpv4.OptIPAddressLeaseTime(math.MaxUint32*time.Second))
+	}
+	give, replace := change(endless("10.0.0.7/24"))
+	l.serve("eth0", give)
+	stop := l.run(Config{})
+	l.told("address=10.0.0.7/24")
+	if s := l.state(); find(s, "eth0").Addresses[0].Expires != 0 {
+		t.Errorf("the state is %+v", s)
+	}
+	stop()
+	replace(endless("10.0.0.8/24"))
+	l.run(Config{})
+	l.told("address=10.0.0.8/24")
+	l.wantAddresses("eth0", "10.0.0.8/24", "192.0.2.1/32")
+	replace(endless("10.0.0.9/24"))
+	if err := netlink.LinkSetHardwareAddr(l.link("eth0"), net.HardwareAddr{2, 0, 0, 0, 0, 9}); err != nil {
+		t.Fatal(err)
+	}
+	l.told("address=10.0.0.9/24")
+	l.wantAddresses("eth0", "10.0.0.9/24", "192.0.2.1/32")
 }

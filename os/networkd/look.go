@@ -3,6 +3,7 @@ package networkd
 import (
 	"context"
 	"errors"
+	"maps"
 	"math"
 	"net/netip"
 	"os"
@@ -134,9 +135,12 @@ func (d *daemon) readLinks(ctx context.Context) {
 		}
 		if l == nil && planned {
 			l = &link{info: i, assignment: a, driver: d.driver(i.name), mtu0: i.mtu, owned: map[netip.Prefix]bool{}}
-			for _, p := range i.ours {
-				l.owned[p] = true
+			for _, p := range slices.Concat(i.ours, d.left[i.name]) {
+				if slices.Contains(i.has, p) {
+					l.owned[p] = true
+				}
 			}
+			delete(d.left, i.name)
 			d.links[i.index] = l
 			d.begin(ctx, l)
 		}
@@ -175,6 +179,7 @@ func (d *daemon) lookSoon() {
 // forget drops a link that is gone or has another role now.
 func (d *daemon) forget(l *link) {
 	l.stop()
+	d.left[l.name] = slices.Collect(maps.Keys(l.owned))
 	delete(d.adopted, l.index)
 	delete(d.links, l.index)
 }

@@ -163,7 +163,7 @@ func TestNetwork(t *testing.T) {
 		lans:   []lab.LAN{withLACP(lan("trunk", "2"))},
 		cards:  cards{{"trunk", "01", "e1000e"}, {"trunk", "02", "e1000e"}},
 		want:   map[string]string{"link": "bond0", "address": "10.0.2.1"},
-		checks: checks{{"grep -c 'Number of ports: 2' /proc/net/bonding/bond0", "1"}, {lookUp, "1"}},
+		checks: checks{{"grep -c 'Number of ports: 2' /proc/net/bonding/bond0", "1"}, {"cat /sys/class/net/bond0/address", "52:54:00:00:00:01"}, {lookUp, "1"}},
 	}, {
 		name:   "VLANOnBond",
 		append: "ember.bond=bond0:eth0,eth1:mode=802.3ad,lacp_rate=fast hw_addr=52:54:00:00:00:01 vlan_id=42",

@@ -3,6 +3,7 @@ package networkd
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -181,6 +182,14 @@ func grant(server, address string, options ...dhcpv4.Option) answer {
 
 func router4(address string) dhcpv4.Option { return dhcpv4.OptRouter(net.ParseIP(address)) }
 
+// network plugs a link into network 10.0.N.0/24, whose router is .1 and gives leases of .7.
+func (l *lab) network(name string, n int) {
+	l.Helper()
+	router := fmt.Sprintf("10.0.%d.1", n)
+	l.cable(name, router+"/24")
+	l.serve(name, grant(router, fmt.Sprintf("10.0.%d.7/24", n), router4(router)))
+}
+
 // run runs the daemon until the test ends or the function that it gives is called.
 func (l *lab) run(c Config) (stop func()) {
 	l.Helper()
@@ -297,13 +306,78 @@ func (l *lab) routes(family int) []string {
 // wantRoutes waits for these routes.
 func (l *lab) wantRoutes(family int, want ...string) {
 	l.Helper()
+	l.want("routes", func() []string { return l.routes(family) }, want)
+}
+
+// wantAddresses waits until a link has these IPv4 addresses.
+func (l *lab) wantAddresses(name string, want ...string) {
+	l.Helper()
+	l.want("addresses of "+name, func() []string {
+		has, err := netlink.AddrList(l.link(name), netlink.FAMILY_V4)
+		if err != nil {
+			l.Fatal(err)
+		}
+		var all []string
+		for _, a := range has {
+			all = append(all, a.IPNet.String())
+		}
+		slices.Sort(all)
+		return all
+	}, want)
+}
+
+// want waits until what get gives is as wanted.
+func (l *lab) want(what string, get func() []string, want []string) {
+	l.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-		got := l.routes(family)
+		got := get()
 		if slices.Equal(got, want) {
 			return
 		}
 		if time.Now().After(deadline) {
-			l.Fatalf("the routes are %q, want %q", got, want)
+			l.Fatalf("the %s are %q, want %q", what, got, want)
 		}
 	}
+}
+
+// wantWay waits until packets to an address go out of a link.
+func (l *lab) wantWay(to, name string) {
+	l.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		routes, err := netlink.RouteGet(net.ParseIP(to))
+		if err == nil && len(routes) == 1 && routes[0].LinkIndex == l.link(name).Attrs().Index {
+			return
+		}
+		if time.Now().After(deadline) {
+			l.Fatalf("the way to %s is %v, %v, not %s", to, routes, err, name)
+		}
+	}
+}
+
+// change is an answer that can be replaced.
+func change(first answer) (answer, func(answer)) {
+	now := make(chan answer, 1)
+	now <- first
+	return func(m *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
+			f := <-now
+			now <- f
+			return f(m)
+		}, func(next answer) {
+			<-now
+			now <- next
+		}
+}
+
+func silent(*dhcpv4.DHCPv4) *dhcpv4.DHCPv4 { return nil }
+
+// address gives the other end of a link an address.
+func (l *lab) address(name, address string) {
+	l.Helper()
+	l.out(func() error {
+		link, err := netlink.LinkByName("far-" + name)
+		if err != nil {
+			return err
+		}
+		return netlink.AddrReplace(link, &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix(address)), Flags: unix.IFA_F_NODAD})
+	})
 }

@@ -3,11 +3,15 @@ package networkd
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"log/slog"
 	"os"
 	"runtime/pprof"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/ember-os/ember/os/logline"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -72,5 +76,21 @@ func TestHalfWatched(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("some go on:\n%s", stacks.Bytes())
 		}
+	}
+}
+
+// TestUnread has the links change while they are read, which nobody is told.
+func TestUnread(t *testing.T) {
+	d := &daemon{look: make(chan struct{}, 1)}
+	d.Log = logline.New(writer(func(line string) {
+		if !strings.HasPrefix(line, "<7>") {
+			t.Errorf("told %s", line)
+		}
+	}), slog.LevelDebug)
+	d.unread(fmt.Errorf("reading: %w", netlink.ErrDumpInterrupted))
+	select {
+	case <-d.look:
+	default:
+		t.Error("they are not read again at once")
 	}
 }

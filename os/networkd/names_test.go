@@ -16,7 +16,6 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/insomniacslk/dhcp/dhcpv6"
 	"github.com/insomniacslk/dhcp/rfc1035label"
-	"github.com/vishvananda/netlink"
 )
 
 // TestInheritance has a second daemon that gets no lease at first, and then one without
@@ -80,23 +79,4 @@ func TestTimeServer6(t *testing.T) {
 	l.run(Config{})
 	l.told("by=slaac")
 	l.until("a time server", func(s netstate.State) bool { return slices.Equal(s.NTP, []string{"2001:db8::123", "ntp.example"}) })
-}
-
-// TestClassless has a lease of one address, whose gateway is outside of it, and a
-// default route in halves.
-func TestClassless(t *testing.T) {
-	if !inside(t) {
-		return
-	}
-	l := newLab(t)
-	l.cable("eth0", "10.0.0.1/24")
-	to := func(dest, gateway string) *dhcpv4.Route {
-		_, n, _ := net.ParseCIDR(dest)
-		return &dhcpv4.Route{Dest: n, Router: net.ParseIP(gateway)}
-	}
-	l.serve("eth0", grant("10.0.0.1", "10.0.0.7/32", dhcpv4.OptClasslessStaticRoute(
-		to("10.0.0.1/32", "0.0.0.0"), to("0.0.0.0/0", "10.0.0.1"), to("0.0.0.0/1", "10.0.0.1"), to("128.0.0.0/1", "10.0.0.1"))))
-	l.run(Config{})
-	l.told("READY=1\nSTATUS=link=eth0 address=10.0.0.7/32 gateway=10.0.0.1 by=dhcp4")
-	l.wantRoutes(netlink.FAMILY_V4, "0.0.0.0/1 via 10.0.0.1 dev eth0", "10.0.0.1/32 dev eth0", "128.0.0.0/1 via 10.0.0.1 dev eth0", "default via 10.0.0.1 dev eth0")
 }

@@ -69,8 +69,7 @@ func TestDeadline(t *testing.T) {
 	if s := l.state(); s.Online || !s.Settled {
 		t.Errorf("the state is %+v", s)
 	}
-	l.cable("eth1", "10.0.0.1/24")
-	l.serve("eth1", grant("10.0.0.1", "10.0.0.7/24", router4("10.0.0.1")))
+	l.network("eth1", 0)
 	l.told("link=eth1 address=10.0.0.7/24 gateway=10.0.0.1 by=dhcp4")
 }
 
@@ -80,8 +79,7 @@ func TestGone(t *testing.T) {
 		return
 	}
 	l := newLab(t)
-	l.cable("eth0", "10.0.0.1/24")
-	l.serve("eth0", grant("10.0.0.1", "10.0.0.7/24", router4("10.0.0.1")))
+	l.network("eth0", 0)
 	l.run(Config{})
 	l.told("READY=1\nSTATUS=link=eth0 ")
 	link, err := netlink.LinkByName("eth0")
@@ -94,72 +92,12 @@ func TestGone(t *testing.T) {
 	if got, want := l.told("link=none"), "STATUS=link=none why=\"no network card that was asked for\""; got != want {
 		t.Errorf("told %q, want %q", got, want)
 	}
-	l.cable("eth0", "10.0.1.1/24")
-	l.serve("eth0", grant("10.0.1.1", "10.0.1.7/24", router4("10.0.1.1")))
+	l.network("eth0", 1)
 	l.told("link=eth0 address=10.0.1.7/24")
 	if err := netlink.LinkSetDown(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: "eth0"}}); err != nil {
 		t.Fatal(err)
 	}
 	l.wantRoutes(netlink.FAMILY_V4, "10.0.1.0/24 dev eth0", "default via 10.0.1.1 dev eth0")
-}
-
-// TestTakeover cuts the cable of the chosen link, and gives it back.
-func TestTakeover(t *testing.T) {
-	if !inside(t) {
-		return
-	}
-	l := newLab(t)
-	l.cable("eth0", "10.0.0.1/24")
-	l.serve("eth0", grant("10.0.0.1", "10.0.0.7/24", router4("10.0.0.1")))
-	l.run(Config{})
-	l.told("READY=1\nSTATUS=link=eth0 ")
-	l.cable("eth1", "10.0.1.1/24")
-	l.serve("eth1", grant("10.0.1.1", "10.0.1.7/24", router4("10.0.1.1")))
-	l.wantRoutes(netlink.FAMILY_V4, "10.0.0.0/24 dev eth0", "10.0.1.0/24 dev eth1 reserve", "default via 10.0.0.1 dev eth0", "default via 10.0.1.1 dev eth1 reserve")
-	l.plug("eth0", false)
-	if got := l.told("link=eth1"); strings.Contains(got, "READY") {
-		t.Errorf("told %q", got)
-	}
-	l.wantRoutes(netlink.FAMILY_V4, "10.0.0.0/24 dev eth0 reserve", "10.0.1.0/24 dev eth1", "default via 10.0.0.1 dev eth0 reserve", "default via 10.0.1.1 dev eth1")
-	l.plug("eth0", true)
-	l.until("the return of the carrier", func(s netstate.State) bool { return find(s, "eth0").Note == "in reserve" })
-	if s := l.state(); s.Link != "eth1" {
-		t.Errorf("%s is chosen", s.Link)
-	}
-}
-
-// TestFlicker cuts the cable of the chosen link for a moment only.
-func TestFlicker(t *testing.T) {
-	if !inside(t) {
-		return
-	}
-	l := newLab(t)
-	l.cable("eth0", "10.0.0.1/24")
-	confirmed := make(chan bool, 100)
-	give := grant("10.0.0.1", "10.0.0.7/24", router4("10.0.0.1"))
-	l.serve("eth0", func(m *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
-		if m.MessageType() == dhcpv4.MessageTypeRequest && m.ServerIdentifier() == nil {
-			confirmed <- m.RequestedIPAddress().Equal(net.IPv4(10, 0, 0, 7))
-		}
-		return give(m)
-	})
-	l.runWith(Config{}, waits{carrier: time.Hour, deadline: time.Hour, hold: time.Hour})
-	l.told("READY=1\nSTATUS=link=eth0 ")
-	l.cable("eth1", "10.0.1.1/24")
-	l.serve("eth1", grant("10.0.1.1", "10.0.1.7/24", router4("10.0.1.1")))
-	l.until("a reserve", func(s netstate.State) bool { return find(s, "eth1").Note == "in reserve" })
-	l.plug("eth0", false)
-	if s := l.until("the loss of the carrier", func(s netstate.State) bool { return !find(s, "eth0").Carrier }); s.Link != "eth0" {
-		t.Errorf("%s is chosen at once", s.Link)
-	}
-	l.wantWay("10.0.0.55", "eth0")
-	l.plug("eth0", true)
-	if !<-confirmed {
-		t.Error("another address is asked for")
-	}
-	if s := l.until("the carrier", func(s netstate.State) bool { return find(s, "eth0").Carrier }); s.Link != "eth0" {
-		t.Errorf("%s is chosen", s.Link)
-	}
 }
 
 // TestHWAddr prefers the link that booted, and it takes the network back.
@@ -168,10 +106,8 @@ func TestHWAddr(t *testing.T) {
 		return
 	}
 	l := newLab(t)
-	l.cable("eth0", "10.0.0.1/24")
-	l.serve("eth0", grant("10.0.0.1", "10.0.0.7/24", router4("10.0.0.1")))
-	l.cable("eth1", "10.0.1.1/24")
-	l.serve("eth1", grant("10.0.1.1", "10.0.1.7/24", router4("10.0.1.1")))
+	l.network("eth0", 0)
+	l.network("eth1", 1)
 	link, err := netlink.LinkByName("eth1")
 	if err != nil {
 		t.Fatal(err)
@@ -194,36 +130,12 @@ func TestInterface(t *testing.T) {
 		t.Error("a link that was not asked for has DHCP")
 		return nil
 	})
-	l.cable("eth1", "10.0.1.1/24")
-	l.serve("eth1", grant("10.0.1.1", "10.0.1.7/24", router4("10.0.1.1")))
+	l.network("eth1", 1)
 	l.run(Config{Interface: "eth1"})
 	l.told("READY=1\nSTATUS=link=eth1 ")
 	if got := find(l.state(), "eth0").Note; got != "not asked for" {
 		t.Errorf("the note is %q", got)
 	}
-}
-
-// TestNoCarrier has cards without cables.
-func TestNoCarrier(t *testing.T) {
-	if !inside(t) {
-		return
-	}
-	l := newLab(t)
-	for _, name := range []string{"eth0", "eth1"} {
-		l.cable(name, "")
-		l.plug(name, false)
-	}
-	l.run(Config{})
-	if got, want := l.told("READY"), "READY=1\nSTATUS=link=none why=\"no carrier on eth0,eth1\""; got != want {
-		t.Errorf("told %q, want %q", got, want)
-	}
-	s := l.state()
-	if s.Online || !s.Settled || !strings.HasPrefix(s.Hostname, "ember-") || l.file("etc/hostname") != s.Hostname+"\n" {
-		t.Errorf("the state is %+v", s)
-	}
-	l.serve("eth1", grant("10.0.1.1", "10.0.1.7/24", router4("10.0.1.1")))
-	l.plug("eth1", true)
-	l.told("link=eth1 ")
 }
 
 // TestStaticLocal: nobody waits for a way out that is not asked for.

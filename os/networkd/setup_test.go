@@ -3,6 +3,7 @@ package networkd
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/ember-os/ember/os/cmdline"
 	"github.com/ember-os/ember/os/logline"
 	"github.com/ember-os/ember/os/netstate"
+	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/vishvananda/netlink"
 )
 
@@ -186,4 +188,80 @@ func TestNoVLAN(t *testing.T) {
 	if s := l.state(); find(s, "eth0").Note != "no VLAN 7" || !find(s, "eth0").Carrier {
 		t.Errorf("the state is %+v", s)
 	}
+}
+
+// small is a lease with an MTU that would end IPv6.
+var small = grant("10.0.0.1", "10.0.0.7/24", router4("10.0.0.1"), dhcpv4.OptGeneric(dhcpv4.OptionInterfaceMTU, []byte{1000 >> 8, 1000 & 0xff}))
+
+func TestSmallMTU(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "fe80::1/64")
+	l.route6("eth0", advertisement(t, "00", "0708", raPrefix))
+	l.serve("eth0", small)
+	l.runWith(Config{}, waits{carrier: time.Hour, deadline: time.Hour, hold: time.Hour})
+	l.until("an MTU", func(s netstate.State) bool { return find(s, "eth0").MTU == leastMTU6 })
+	l.wantRoutes(netlink.FAMILY_V6, "default via fe80::1 dev eth0")
+}
+
+// TestSmallMTU4 has no IPv6 to be ended.
+func TestSmallMTU4(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	l.cable("eth0", "10.0.0.1/24")
+	questions := l.solicitations("eth0")
+	l.serve("eth0", small)
+	l.run(Config{})
+	l.until("the MTU of the lease", func(s netstate.State) bool { return find(s, "eth0").MTU == 1000 })
+	if len(questions) < 2 { // the kernel may have refused one
+		t.Errorf("routers were asked %d times before", len(questions))
+	}
+}
+
+// TestARP asks one of two links for the address of the other one.
+func TestARP(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	l := newLab(t)
+	for i, name := range []string{"eth0", "eth1"} {
+		l.cable(name, fmt.Sprintf("10.0.%d.1/16", i))
+		l.serve(name, grant(fmt.Sprintf("10.0.%d.1", i), fmt.Sprintf("10.0.%d.7/16", i), router4("10.0.0.1")))
+	}
+	l.run(Config{})
+	l.until("both leases", func(s netstate.State) bool {
+		return len(find(s, "eth0").Addresses) == 1 && len(find(s, "eth1").Addresses) == 1
+	})
+	l.out(func() error {
+		far, err := netlink.LinkByName("far-eth0")
+		if err != nil {
+			return err
+		}
+		changes, done := make(chan netlink.NeighUpdate), make(chan struct{})
+		defer close(done)
+		if err := netlink.NeighSubscribe(changes, done); err != nil {
+			return err
+		}
+		for address, want := range map[string]int{"10.0.0.7": netlink.NUD_REACHABLE, "10.0.1.7": netlink.NUD_FAILED} {
+			ip := net.ParseIP(address)
+			probe := &netlink.Neigh{LinkIndex: far.Attrs().Index, IP: ip, State: netlink.NUD_INCOMPLETE, Flags: netlink.NTF_USE}
+			if err := netlink.NeighSet(probe); err != nil {
+				return err
+			}
+			for c := range changes {
+				if c.LinkIndex != far.Attrs().Index || !c.IP.Equal(ip) || c.State&(netlink.NUD_REACHABLE|netlink.NUD_FAILED) == 0 {
+					continue
+				}
+				if c.State != want {
+					t.Errorf("the state of %s is %#x", address, c.State)
+				}
+				break
+			}
+		}
+		return nil
+	})
 }
